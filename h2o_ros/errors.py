@@ -1,0 +1,25 @@
+"""Faults that a user can cause or meet; the message is one line that names the way out."""
+
+
+class H2OError(Exception):
+    """Base of the package's own exceptions; command lines print it without a traceback."""
+
+
+class ConfigurationError(H2OError):
+    """A task file, a parameter or a command line argument is wrong."""
+
+
+class BagError(H2OError):
+    """A recording is missing, damaged, or does not hold what the task needs."""
+
+
+class PolicyError(H2OError):
+    """A policy file is torn, or made for another task."""
+
+
+class CheckpointError(H2OError):
+    """A checkpoint is torn, or made by another configuration."""
+
+
+class SimulationError(H2OError):
+    """A robot model is unknown or its state left the finite numbers."""
