@@ -1,0 +1,111 @@
+"""`h2o train`: one training run in one process, without ROS, the same twice at equal seed."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+
+from h2o_ros.algorithms.config import algorithm_names, load_config
+from h2o_ros.algorithms.trainer import Trainer
+from h2o_ros.data.dataset import load_bags
+from h2o_ros.episodes import Episodes
+from h2o_ros.experiments.training import evaluate, train
+from h2o_ros.report.evaluation import EpisodeFigures
+from h2o_ros.report.picture import GapSample
+from h2o_ros.report.run import CHECKPOINT, POLICY, RunReport
+from h2o_ros.sim.gaps import gap_names
+from h2o_ros.sim.simulator import make_simulator
+from h2o_ros.task import load_task, share_folder, task_names
+from h2o_ros.transitions import Transitions
+
+GAP_STEPS = 64  # control steps of the simulator at which the dynamics gap is shown
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser('h2o train', description=__doc__)
+    parser.add_argument('--task', default='standing_still', help=', '.join(task_names()))
+    parser.add_argument('--bag', help='recordings, separated by commas (the demonstration bag)')
+    parser.add_argument('--algorithm', default='h2o', help=', '.join(algorithm_names()))
+    parser.add_argument('--robot', default='standard', choices=('standard', 'hard'))
+    parser.add_argument('--gap', default='none', choices=gap_names())
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--updates', type=int, default=0, help='0: the number of the algorithm')
+    parser.add_argument('--environments', type=int, default=32)
+    parser.add_argument('--episodes', type=int, default=10, help='of the final evaluation')
+    parser.add_argument('--device', default='cpu', choices=('cpu', 'cuda'))
+    parser.add_argument('--output', default='runs/train')
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train, evaluate on the virtual robot, and report."""
+    options = parse(arguments)
+    task = load_task(options.task)
+    overrides = {'updates_total': options.updates} if options.updates else {}
+    config = load_config(options.algorithm, **overrides)
+    report = RunReport(
+        options.output, task, options.algorithm, options.seed, config.updates_total
+    )
+    real = _load_real(options, task, report) if config.real_batch else None
+    trainer = Trainer(config, task, real, [options.seed], options.device)
+    report.begin(0)
+
+    def after_chunk() -> None:
+        if report.status_due():
+            metrics = {name: float(value[0]) for name, value in trainer.metrics().items()}
+            report.status(trainer.updates, metrics)
+
+    train(trainer, task, [options.seed], options.gap, options.environments, after_chunk)
+    trainer.save(report.folder / CHECKPOINT)
+    policy = trainer.policy()
+    policy.save(report.folder / POLICY)
+    episodes = evaluate(policy, task, options.robot, options.episodes, seed=options.seed + 1)
+    report.evaluation(figures(trainer.updates, episodes))
+    text = report.finish(
+        trainer.updates,
+        trainer.simulated_steps,
+        _gap_sample(trainer, task, options),
+        real.observation if real is not None else np.zeros((0, 0)),
+        [row[:length] for row, length in zip(episodes.observation, episodes.lengths, strict=True)],
+    )
+    print(text, end='')
+    return 0
+
+
+def figures(update: int, episodes: Episodes) -> EpisodeFigures:
+    """Return an evaluation as the report takes it."""
+    x = episodes.mean_abs_x
+    return EpisodeFigures(
+        update, episodes.returns, episodes.lengths, x[np.isfinite(x)], episodes.mean_abs_action
+    )
+
+
+def _load_real(options: argparse.Namespace, task, report: RunReport) -> Transitions:
+    default = share_folder('bags') / f'{task.name}_demo'
+    paths = options.bag.split(',') if options.bag else [str(default)]
+    began = time.monotonic()
+    dataset = load_bags(paths, task)
+    report.message(f'{dataset.report}, loaded in {time.monotonic() - began:.1f} s')
+    return dataset.transitions
+
+
+def _gap_sample(trainer: Trainer, task, options: argparse.Namespace) -> GapSample | None:
+    if not trainer.config.needs_classifiers:
+        return None
+    simulator = make_simulator(
+        task, 'simulator', batch=options.environments, seed=options.seed + 2, gap=options.gap
+    )
+    observations, gaps = [], []
+    for _ in range(GAP_STEPS):
+        action = trainer.act(simulator.observation[None], deterministic=False)[0]
+        rows = simulator.step(action)
+        observations.append(rows.observation)
+        gaps.append(trainer.dynamics_gap(rows)[0])
+    return GapSample(np.concatenate(observations), np.concatenate(gaps))
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

@@ -1,0 +1,70 @@
+"""Training in one process, without ROS: the same Trainer, bit for bit the same twice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from h2o_ros.algorithms.policy import Policy
+from h2o_ros.algorithms.trainer import Trainer
+from h2o_ros.episodes import EpisodeCollector, Episodes
+from h2o_ros.sim.simulator import make_simulator
+from h2o_ros.task import Task
+
+
+def train(
+    trainer: Trainer,
+    task: Task,
+    seeds: Sequence[int],
+    gap: str = 'none',
+    environments: int = 32,
+    after_chunk: Callable[[], None] = lambda: None,
+) -> None:
+    """Train to the end, all seeds as one batch, each with a simulator of its own.
+
+    A chunk is one control step of every simulated robot and the updates that it earns.
+    """
+    config = trainer.config
+    simulators = [
+        make_simulator(task, 'simulator', batch=environments, seed=seed, gap=gap)
+        for seed in (seeds if config.sim_batch else [])
+    ]
+    while trainer.updates < config.updates_total:
+        if simulators:
+            _roll_out(trainer, simulators)
+            earned = (trainer.simulated_steps - config.warmup_steps) * config.updates_per_step
+        else:
+            earned = trainer.updates + environments
+        count = min(math.floor(earned), config.updates_total) - trainer.updates
+        if count > 0:
+            trainer.update(count)
+            after_chunk()
+
+
+def _roll_out(trainer: Trainer, simulators: list) -> None:
+    observation = np.stack([simulator.observation for simulator in simulators])
+    actions = trainer.act(observation, deterministic=False)
+    for index, (simulator, action) in enumerate(zip(simulators, actions, strict=True)):
+        trainer.add_simulated(simulator.step(action), index)
+
+
+def evaluate(policy: Policy, task: Task, model: str, episodes: int = 10, seed: int = 1) -> Episodes:
+    """Run `episodes` of the policy without exploration on a model of the robot."""
+    return evaluate_controller(lambda rows: policy.act(rows), task, model, episodes, seed)
+
+
+def evaluate_controller(
+    act: Callable[[np.ndarray], np.ndarray],
+    task: Task,
+    model: str,
+    episodes: int = 10,
+    seed: int = 1,
+) -> Episodes:
+    """Run `episodes` of any controller: observation (N, O) in, action (N, A) out."""
+    robots = make_simulator(task, model, batch=episodes, seed=seed, reset='evaluation')
+    collector = EpisodeCollector(task, episodes)
+    while not collector.complete:
+        collector.add(robots.step(act(robots.observation)))
+    return collector.result()

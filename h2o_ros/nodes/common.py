@@ -1,0 +1,143 @@
+"""What every node shares: parameters from a dataclass, QoS, arrays in messages, the main loop."""
+
+from __future__ import annotations
+
+import array
+import dataclasses
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import rclpy
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+
+from h2o_ros.configuration import check_limits
+from h2o_ros.errors import ConfigurationError, H2OError
+
+T = TypeVar('T')
+
+LATEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED = QoSProfile(
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+EVERY = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
+BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+class StoppableNode(Protocol):
+    """A node that ends by itself, with an exit code."""
+
+    finished: bool
+    exit_code: int
+
+    def stop(self) -> None:
+        """Begin to end: called once at SIGINT or SIGTERM; must not block."""
+
+
+class BaseNode(Node):
+    """A node with parameters from a frozen dataclass and a way to end."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.finished = False
+        self.exit_code = 0
+
+    def stop(self) -> None:
+        """End at the next turn of the main loop."""
+        self.finished = True
+
+    def read_parameters(self, cls: type[T]) -> T:
+        """Declare one ROS parameter a field of `cls` and return their values, checked."""
+        values = {}
+        for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+            where = f'{self.get_name()}: parameter {field.name}'
+            try:
+                value = self.declare_parameter(
+                    field.name, field.default, _descriptor(field)
+                ).value
+            except InvalidParameterTypeException as err:
+                expected = type(field.default).__name__
+                raise ConfigurationError(f'{where}: expected {expected}; {err}') from err
+            except InvalidParameterValueException as err:
+                limits = f'{field.metadata.get("minimum")} to {field.metadata.get("maximum")}'
+                raise ConfigurationError(
+                    f'{where}: expected {limits} {field.metadata["unit"]}'.rstrip()
+                ) from err
+            check_limits(field, value, where)
+            values[field.name] = value
+        return cls(**values)
+
+
+def _descriptor(field: dataclasses.Field) -> ParameterDescriptor:
+    meta = field.metadata
+    unit = f' ({meta["unit"]})' if meta.get('unit') else ''
+    descriptor = ParameterDescriptor(description=meta['text'] + unit, read_only=True)
+    if 'choices' in meta:
+        descriptor.additional_constraints = 'one of ' + ', '.join(map(str, meta['choices']))
+    if 'minimum' in meta and isinstance(field.default, float):
+        high = meta.get('maximum', sys.float_info.max)
+        descriptor.floating_point_range = [
+            FloatingPointRange(from_value=float(meta['minimum']), to_value=float(high))
+        ]
+    elif 'minimum' in meta and isinstance(field.default, int):
+        high = meta.get('maximum', 2**62)
+        descriptor.integer_range = [IntegerRange(from_value=int(meta['minimum']), to_value=int(high))]
+    return descriptor
+
+
+def run(make_node: Callable[[], Any], args: list[str] | None = None) -> None:
+    """Run one node until it is finished or interrupted, and exit the process.
+
+    Exit code 2 with one line on stderr for a user's mistake, else the node's own.
+    """
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    stopping: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda signum, _frame: stopping.append(signum))
+    code = 0
+    node = None
+    try:
+        node = make_node()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while not node.finished:
+            executor.spin_once(timeout_sec=0.1)
+            if stopping:
+                stopping.clear()
+                node.stop()
+        code = node.exit_code
+    except H2OError as err:
+        print(f'error: {err}', file=sys.stderr, flush=True)
+        code = 2
+    except ExternalShutdownException:
+        code = 0
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    sys.exit(code)
+
+
+def to_floats(values: np.ndarray) -> array.array:
+    """Return an array for a float32[] field, row-major; far faster than a list."""
+    return array.array('f', np.ascontiguousarray(values, np.float32).tobytes())
+
+
+def to_bytes(values: bytes | np.ndarray) -> array.array:
+    """Return an array for a uint8[] field."""
+    content = values if isinstance(values, bytes) else values.astype(np.uint8).tobytes()
+    return array.array('B', content)
+
+
+def to_rows(data: array.array, columns: int) -> np.ndarray:
+    """Return a float32[] field as (N, columns); ValueError where it does not divide."""
+    return np.frombuffer(data, np.float32).reshape(-1, columns)

@@ -1,0 +1,78 @@
+"""The package's records as its messages, and back."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from builtin_interfaces.msg import Time
+
+from h2o_ros.algorithms.policy import Policy
+from h2o_ros.errors import PolicyError
+from h2o_ros.msg import Policy as PolicyMessage
+from h2o_ros.msg import RolloutBudget, TransitionBatch
+from h2o_ros.nodes.common import to_bytes, to_floats, to_rows
+from h2o_ros.pacing import Budget
+from h2o_ros.task import Task
+from h2o_ros.transitions import Transitions
+
+
+def budget_to_message(budget: Budget, stamp: Time) -> RolloutBudget:
+    """Return the message that grants `budget`."""
+    message = RolloutBudget(
+        session=budget.session, steps=budget.steps, received=budget.received, seed=budget.seed
+    )
+    message.header.stamp = stamp
+    return message
+
+
+def budget_from_message(message: RolloutBudget) -> Budget:
+    """Return what a message grants."""
+    return Budget(message.session, message.steps, message.received, message.seed)
+
+
+def transitions_to_message(rows: Transitions) -> TransitionBatch:
+    """Return the arrays of a TransitionBatch; header, origin and counters stay to be filled."""
+    return TransitionBatch(
+        observation=to_floats(rows.observation),
+        action=to_floats(rows.action),
+        reward=to_floats(rows.reward),
+        next_observation=to_floats(rows.next_observation),
+        terminated=to_bytes(rows.terminated),
+        truncated=to_bytes(rows.truncated),
+    )
+
+
+def transitions_from_message(message: TransitionBatch, task: Task) -> Transitions:
+    """Return the rows of a message; ValueError where their widths are not the task's."""
+    return Transitions(
+        observation=to_rows(message.observation, len(task.observation)),
+        action=to_rows(message.action, len(task.action)),
+        reward=np.frombuffer(message.reward, np.float32),
+        next_observation=to_rows(message.next_observation, len(task.observation)),
+        terminated=np.frombuffer(message.terminated, np.uint8),
+        truncated=np.frombuffer(message.truncated, np.uint8),
+    )
+
+
+def policy_to_message(policy: Policy, version: int, stamp: Time) -> PolicyMessage:
+    """Return the message that carries a policy file."""
+    content = policy.to_bytes()
+    message = PolicyMessage(
+        version=version,
+        contract_hash=policy.contract_hash,
+        file=to_bytes(content),
+        digest=hashlib.sha256(content).hexdigest(),
+    )
+    message.header.stamp = stamp
+    return message
+
+
+def policy_from_message(message: PolicyMessage, task: Task) -> Policy:
+    """Return the policy of a message; PolicyError where it is torn or not for `task`."""
+    content = message.file.tobytes()
+    if hashlib.sha256(content).hexdigest() != message.digest:
+        raise PolicyError('policy message is damaged: its digest does not fit; send it again')
+    policy = Policy.from_bytes(content)
+    policy.check_contract(task)
+    return policy

@@ -1,0 +1,137 @@
+"""Node evaluator: sends the newest policy to the virtual robot and reports how it fared.
+
+The virtual robot is a sim_bridge and a policy_server of its own, under the namespace
+`virtual_robot`; the evaluator is their pace-maker, as the learner is the simulator's.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from h2o_ros.configuration import setting
+from h2o_ros.episodes import EpisodeCollector, Episodes
+from h2o_ros.msg import Evaluation, Policy, RolloutBudget, TransitionBatch
+from h2o_ros.nodes.common import EVERY, LATCHED, BaseNode, run, to_floats
+from h2o_ros.nodes.conversions import budget_to_message, transitions_from_message
+from h2o_ros.pacing import Budget
+from h2o_ros.task import load_task
+
+ROBOT = 'virtual_robot'
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters of the node."""
+
+    task: str = setting('standing_still', '', 'task name or path of its YAML file')
+    episodes: int = setting(10, '', 'episodes of one evaluation', minimum=1, maximum=1000)
+    evaluate_every: int = setting(20000, 'updates', 'between two evaluations', minimum=1)
+    seed: int = setting(1, '', 'random seed of the initial states', minimum=1)
+    output: str = setting('', '', 'folder for the trajectories; empty writes none')
+
+
+class Evaluator(BaseNode):
+    """Runs one evaluation at a time, of the newest policy."""
+
+    def __init__(self) -> None:
+        super().__init__('evaluator')
+        self._parameters = self.read_parameters(Parameters)
+        self._task = load_task(self._parameters.task)
+        self._newest: Policy | None = None
+        self._running: Policy | None = None
+        self._last = -1
+        self._taken = 0
+        self._full_grant = self._parameters.episodes * self._task.horizon
+        self._budget = Budget(0, 0, 0, self._parameters.seed)
+        self._collector = EpisodeCollector(self._task, self._parameters.episodes)
+        self._policy = self.create_publisher(Policy, f'{ROBOT}/policy', LATCHED)
+        self._budgets = self.create_publisher(RolloutBudget, f'{ROBOT}/rollout_budget', LATCHED)
+        self._evaluation = self.create_publisher(Evaluation, 'evaluation', EVERY)
+        self.create_subscription(Policy, 'policy', self._on_policy, LATCHED)
+        self.create_subscription(
+            TransitionBatch, f'{ROBOT}/transitions', self._on_transitions, EVERY
+        )
+
+    def _on_policy(self, message: Policy) -> None:
+        self._newest = message
+        if message.final and self._running is not None:
+            self._running = None
+        self._start()
+
+    def _start(self) -> None:
+        newest = self._newest
+        if self._running is not None or newest is None or newest.version == self._last:
+            return
+        due = self._last < 0 or newest.version >= self._last + self._parameters.evaluate_every
+        if not (due or newest.final):
+            return
+        self._running = newest
+        self._policy.publish(newest)
+        self._open_session(self._full_grant)
+
+    def _open_session(self, steps: int) -> None:
+        self._collector = EpisodeCollector(self._task, self._parameters.episodes)
+        self._taken = 0
+        self._budget = Budget(
+            session=secrets.randbits(63),
+            steps=steps,
+            received=0,
+            seed=self._parameters.seed,
+        )
+        self._budgets.publish(budget_to_message(self._budget, self.get_clock().now().to_msg()))
+
+    def _on_transitions(self, message: TransitionBatch) -> None:
+        if self._running is None or message.session != self._budget.session:
+            return
+        if message.policy_version != self._running.version:
+            # the session overtook the policy on its way: begin again
+            self._open_session(self._full_grant)
+            return
+        if message.last_step != self._taken + message.batch:
+            # the virtual robot was started again in mid-episode: begin again
+            self._open_session(self._full_grant)
+            return
+        self._taken = message.last_step
+        self._collector.add(transitions_from_message(message, self._task))
+        if self._collector.complete:
+            self._finish(self._collector.result())
+
+    def _finish(self, episodes: Episodes) -> None:
+        version = self._running.version
+        if self._parameters.output:
+            save_episodes(Path(self._parameters.output) / 'evaluation.npz', episodes, version)
+        message = Evaluation(
+            policy_version=version,
+            domain=ROBOT,
+            returns=to_floats(episodes.returns),
+            lengths=episodes.lengths.tolist(),
+            mean_abs_x=to_floats(episodes.mean_abs_x[np.isfinite(episodes.mean_abs_x)]),
+            mean_abs_action=to_floats(episodes.mean_abs_action),
+        )
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._evaluation.publish(message)
+        self._last, self._running = version, None
+        self._open_session(steps=0)  # robots that fell early need not use up their grant
+        self._start()
+
+
+def save_episodes(path: Path, episodes: Episodes, version: int) -> None:
+    """Write the trajectories of one evaluation, whole or not at all."""
+    partial = path.with_suffix('.partial')
+    with partial.open('wb') as file:
+        np.savez_compressed(file, version=version, **vars(episodes))
+    os.replace(partial, path)
+
+
+def main() -> None:
+    """Run the node."""
+    run(Evaluator)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,57 @@
+"""Node operator: a scripted person at the balance controller, who makes demonstration bags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from h2o_ros.configuration import setting
+from h2o_ros.msg import Action, Observation
+from h2o_ros.nodes.common import EVERY, LATEST, BaseNode, run, to_floats, to_rows
+from h2o_ros.robot.operator import ScriptedOperator
+from h2o_ros.task import load_task
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters of the node."""
+
+    task: str = setting('standing_still', '', 'task name or path of its YAML file')
+    seed: int = setting(0, '', 'random seed of the operator', minimum=0)
+
+
+class Operator(BaseNode):
+    """Answers each observation as a person with a balance controller would."""
+
+    def __init__(self) -> None:
+        super().__init__('operator')
+        parameters = self.read_parameters(Parameters)
+        self._task = load_task(parameters.task)
+        self._operator = ScriptedOperator(self._task, seed=parameters.seed)
+        self._answer = Action()
+        self._answered = -1
+        self._action = self.create_publisher(Action, 'action', EVERY)
+        self.create_subscription(Observation, 'observation', self._on_observation, LATEST)
+
+    def _on_observation(self, message: Observation) -> None:
+        if message.step != self._answered:
+            stamp = message.header.stamp
+            command = self._operator.act(
+                to_rows(message.data, len(self._task.observation)), stamp.sec + stamp.nanosec * 1e-9
+            )
+            self._answered = message.step
+            self._answer = Action(
+                header=message.header,
+                step=message.step,
+                source=Action.SOURCE_OPERATOR,
+                data=to_floats(command),
+            )
+        self._action.publish(self._answer)
+
+
+def main() -> None:
+    """Run the node."""
+    run(Operator)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,96 @@
+"""The learner's own thread: updates as far as the pace allows, apart from any executor."""
+
+from __future__ import annotations
+
+import collections
+import threading
+from collections.abc import Callable
+
+from h2o_ros.algorithms.trainer import Trainer
+from h2o_ros.pacing import PaceMaker
+from h2o_ros.transitions import Transitions, concatenate
+
+CHUNK = 100  # updates between two looks at the inbox
+REMEMBERED = 256  # batches of simulated transitions kept for showing the dynamics gap
+
+
+class TrainingThread(threading.Thread):
+    """Runs a Trainer to its end; nothing else touches the trainer while it runs.
+
+    after_chunk: called after every chunk of updates, in this thread. when_done: called once at
+    the end, in this thread, with True where training was complete. error: what ended it, if so.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        pace: PaceMaker,
+        after_chunk: Callable[[], None],
+        when_done: Callable[[bool], None],
+    ) -> None:
+        super().__init__(name='training', daemon=True)
+        self._trainer, self._pace = trainer, pace
+        self._after_chunk, self._when_done = after_chunk, when_done
+        self._inbox: collections.deque[Transitions] = collections.deque()
+        self._stopping = threading.Event()
+        self._running = threading.Event()
+        self._running.set()
+        self._newest: collections.deque[Transitions] = collections.deque(maxlen=REMEMBERED)
+        self._errands: collections.deque[Callable[[], None]] = collections.deque()
+        self.error: BaseException | None = None
+
+    def receive(self, rows: Transitions) -> None:
+        """Take simulated transitions, from any thread."""
+        self._inbox.append(rows)
+        self._pace.note_received(len(rows))
+
+    def newest(self, most: int) -> Transitions | None:
+        """Return up to `most` of the newest simulated steps; for the training thread."""
+        if not self._newest:
+            return None
+        rows = concatenate(list(self._newest))
+        return rows.select(slice(max(0, len(rows) - most), None))
+
+    def pause(self) -> None:
+        """Stop after the current chunk until `proceed`."""
+        self._running.clear()
+
+    def proceed(self) -> None:
+        """Go on after a pause."""
+        self._running.set()
+
+    def ask(self, errand: Callable[[], None]) -> None:
+        """Have something done between two chunks, in the training thread."""
+        self._errands.append(errand)
+
+    def stop(self) -> None:
+        """End after the current chunk; `when_done` is still called."""
+        self._stopping.set()
+        self._running.set()
+
+    def run(self) -> None:
+        """Train until complete or stopped."""
+        try:
+            while not self._stopping.is_set() and not self._complete():
+                self._turn()
+            self._when_done(self._complete())
+        except BaseException as err:  # handed to the main thread, which ends the node
+            self.error = err
+
+    def _complete(self) -> bool:
+        return self._trainer.updates >= self._trainer.config.updates_total
+
+    def _turn(self) -> None:
+        while self._errands:
+            self._errands.popleft()()
+        if not self._running.wait(timeout=0.1):
+            return
+        count = self._pace.wait_for_updates(CHUNK, timeout=0.1)
+        while self._inbox:
+            rows = self._inbox.popleft()
+            self._trainer.add_simulated(rows)
+            self._newest.append(rows)
+        if count:
+            self._trainer.update(count)
+            self._pace.note_updated(self._trainer.updates)
+            self._after_chunk()

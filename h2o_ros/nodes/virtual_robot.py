@@ -1,0 +1,132 @@
+"""Node virtual_robot: the high-fidelity model, as a robot that publishes its sensors.
+
+It moves one control period for each action that answers its newest observation, so a recording
+made on a loaded machine equals one made on an idle machine; `real_time` holds it to the clock.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import Imu, JointState
+
+from h2o_ros.configuration import setting
+from h2o_ros.msg import Action, Observation
+from h2o_ros.nodes.common import EVERY, LATEST, BaseNode, run, to_floats, to_rows
+from h2o_ros.sim.simulator import make_simulator
+from h2o_ros.task import load_task
+
+RESEND_AFTER = 0.5  # s without an answer
+LIFT_SECONDS = 2.0  # s that it takes to put a fallen robot on its wheels again
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters of the node."""
+
+    task: str = setting('standing_still', '', 'task name or path of its YAML file')
+    model: str = setting('standard', '', 'which virtual robot', choices=('standard', 'hard'))
+    seed: int = setting(0, '', 'random seed of noise and initial states', minimum=0)
+    steps: int = setting(0, 'control steps', 'after which to end; 0 runs on', minimum=0)
+    real_time: bool = setting(False, '', 'hold to the clock instead of going as fast as it can')
+
+
+class VirtualRobot(BaseNode):
+    """One simulated robot with an IMU and wheel encoders."""
+
+    def __init__(self) -> None:
+        super().__init__('virtual_robot')
+        self._parameters = parameters = self.read_parameters(Parameters)
+        self._task = load_task(parameters.task)
+        self._robot = make_simulator(
+            self._task, model=parameters.model, batch=1, seed=parameters.seed, reset='evaluation'
+        )
+        self._step = 0
+        self._falls = 0
+        self._stamp = self.get_clock().now().nanoseconds
+        self._due = time.monotonic()
+        self._sent_at = -math.inf
+        self._imu = self.create_publisher(Imu, 'imu/data', EVERY)
+        self._joints = self.create_publisher(JointState, 'joint_states', EVERY)
+        self._observation = self.create_publisher(Observation, 'observation', LATEST)
+        self.create_subscription(Action, 'action', self._on_action, LATEST)
+        self.create_timer(RESEND_AFTER / 2, self._resend)
+
+    def _on_action(self, message: Action) -> None:
+        if message.step != self._step or len(message.data) != len(self._task.action):
+            return
+        rows = self._robot.step(to_rows(message.data, len(self._task.action)))
+        self._step += 1
+        self._stamp += round(self._task.period * 1e9)
+        if rows.terminated[0]:
+            self._falls += 1
+            self._stamp += round(LIFT_SECONDS * 1e9)
+        elif rows.truncated[0]:
+            self._stamp += round(LIFT_SECONDS * 1e9)
+        if self._parameters.steps and self._step >= self._parameters.steps:
+            self.get_logger().info(f'{self._step} control steps done, {self._falls} falls')
+            self.stop()
+            return
+        self._wait_for_clock()
+        self._send()
+
+    def _wait_for_clock(self) -> None:
+        if self._parameters.real_time:
+            self._due = max(self._due + self._task.period, time.monotonic() - 0.1)
+            time.sleep(max(0.0, self._due - time.monotonic()))
+
+    def _resend(self) -> None:
+        """Send the observation again where no answer came; not the sensors, which are recorded."""
+        if time.monotonic() - self._sent_at > RESEND_AFTER:
+            self._send(sensors=self._sent_at == -math.inf)
+
+    def _send(self, sensors: bool = True) -> None:
+        stamp = Time(sec=self._stamp // 10**9, nanosec=self._stamp % 10**9)
+        if sensors:
+            self._send_sensors(stamp)
+        message = Observation(step=self._step, batch=1, data=to_floats(self._robot.observation))
+        message.header.stamp = stamp
+        self._sent_at = time.monotonic()
+        self._observation.publish(message)
+
+    def _send_sensors(self, stamp: Time) -> None:
+        readings = {name: float(values[0]) for name, values in self._robot.sensors().items()}
+        self._imu.publish(imu_message(readings['pitch'], readings['pitch_rate'], stamp))
+        self._joints.publish(joints_message(readings, stamp))
+
+
+def imu_message(pitch: float, pitch_rate: float, stamp: Time) -> Imu:
+    """Return what an IMU at the body says: orientation (x, y, z, w) about +y, rate in rad/s."""
+    message = Imu()
+    message.header.stamp = stamp
+    message.header.frame_id = 'imu_link'
+    message.orientation.y = math.sin(pitch / 2)
+    message.orientation.w = math.cos(pitch / 2)
+    message.angular_velocity.y = pitch_rate
+    message.linear_acceleration_covariance[0] = -1.0  # not measured (REP-145)
+    return message
+
+
+def joints_message(readings: dict[str, float], stamp: Time) -> JointState:
+    """Return both wheels' angle (rad) and rate (rad/s), relative to the body."""
+    names = ['left_wheel', 'right_wheel']
+    message = JointState(
+        name=names,
+        position=np.array([readings[f'{name}_position'] for name in names]),
+        velocity=np.array([readings[f'{name}_velocity'] for name in names]),
+    )
+    message.header.stamp = stamp
+    return message
+
+
+def main() -> None:
+    """Run the node."""
+    run(VirtualRobot)
+
+
+if __name__ == '__main__':
+    main()
