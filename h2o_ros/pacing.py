@@ -6,6 +6,7 @@ either side may be killed and started again.
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ class Budget:
 class PaceMaker:
     """The learner's side: grants steps so that updates = updates_per_step x (steps - warmup).
 
+    updates_per_step: 0 where nothing is simulated: updates are free and no step is granted.
     window: steps granted beyond what the updates made so far call for, so that the simulator
     works while the learner does; it bounds the error of the ratio.
     """
@@ -64,9 +66,13 @@ class PaceMaker:
     def budget(self) -> Budget:
         """Return the grant as of now."""
         with self._changed:
-            wanted = min(self._updates + self._window * self._ratio, self._total) / self._ratio
-            steps = self._warmup + int(-(-wanted // 1)) if self._ratio > 0 else 0
-            return Budget(self._session, steps, self._received, self._seed)
+            return Budget(self._session, self._steps(), self._received, self._seed)
+
+    def _steps(self) -> int:
+        if self._ratio == 0:
+            return 0
+        needed, most = self._updates / self._ratio + self._window, self._total / self._ratio
+        return self._warmup + math.ceil(min(needed, most))
 
     def _allowed(self) -> int:
         if self._ratio == 0:
