@@ -1,4 +1,4 @@
-"""All that a run shows, in one object: progress line, scalars, and at the end picture and summary."""
+"""All that a run shows, in one object: progress line, scalars, and at the end the rest."""
 
 from __future__ import annotations
 

@@ -1,0 +1,66 @@
+"""Finished episodes of one policy, as the report's parts share them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class EpisodeFigures:
+    """K episodes of one policy without exploration; the fields of the Evaluation message.
+
+    update           gradient update that made the policy
+    returns          (K,) undiscounted, in the task's reward units
+    lengths          (K,) control steps
+    mean_abs_x       (K,) m; empty where the task does not observe x
+    mean_abs_action  (K,) mean of |action|, in its unit; empty where it was not measured
+    """
+
+    update: int
+    returns: np.ndarray
+    lengths: np.ndarray
+    mean_abs_x: np.ndarray
+    mean_abs_action: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Bring every field to an array; ValueError where their lengths disagree."""
+        for name in ('returns', 'lengths', 'mean_abs_x', 'mean_abs_action'):
+            array = np.asarray(getattr(self, name), np.float64).reshape(-1)
+            object.__setattr__(self, name, array)
+            optional = name.startswith('mean_abs') and not len(array)
+            if len(array) != len(self.returns) and not optional:
+                raise ValueError(
+                    f'{name}: expected one value an episode ({len(self.returns)}), '
+                    f'got {len(array)}'
+                )
+
+    @property
+    def episodes(self) -> int:
+        """K, the number of episodes."""
+        return len(self.returns)
+
+    def survived(self, horizon: int) -> int:
+        """Count the episodes that lasted `horizon` control steps."""
+        return int((self.lengths >= horizon).sum())
+
+
+Series = Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+def evaluations_from_series(series: Series) -> list[EpisodeFigures]:
+    """Return the evaluations that a progress.csv tells of, one row an episode."""
+    if 'episode/returns' not in series:
+        return []
+    found = []
+    for update in np.unique(series['episode/returns'][0]):
+        values = {
+            name: series[f'episode/{name}'][1][series[f'episode/{name}'][0] == update]
+            if f'episode/{name}' in series
+            else np.zeros(0)
+            for name in ('returns', 'lengths', 'mean_abs_x', 'mean_abs_action')
+        }
+        found.append(EpisodeFigures(int(update), **values))
+    return found

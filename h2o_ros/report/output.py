@@ -1,0 +1,87 @@
+"""The output folder of a run: checked before the run starts, and used by one run at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+from h2o_ros.errors import ConfigurationError
+from h2o_ros.report.text import format_size
+
+MINIMUM_FREE = 200_000_000  # bytes: checkpoints are written beside the old ones before replacing
+LOCK_NAME = '.lock'
+
+
+def prepare_output_folder(path: str | Path, minimum_free: int = MINIMUM_FREE) -> Path:
+    """Make the folder and return it, absolute; ConfigurationError where a run could not use it."""
+    folder = Path(path).expanduser().absolute()
+    for part in (folder, *folder.parents):
+        if part.exists() and not part.is_dir():
+            raise ConfigurationError(
+                f'output folder {folder}: {part} is a file; choose another output folder'
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b'h2o_ros')
+        free = shutil.disk_usage(folder).free
+    except OSError as err:
+        raise ConfigurationError(
+            f'output folder {folder}: cannot be written ({err.strerror}); '
+            'correct its permissions or choose another output folder'
+        ) from err
+    if free < minimum_free:
+        raise ConfigurationError(
+            f'output folder {folder}: {format_size(free)} free on its disk, a run needs '
+            f'{format_size(minimum_free)}; make room or choose another output folder'
+        )
+    return folder
+
+
+class FolderLock:
+    """Holds a folder for this process until closed or the process ends, however it ends."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Take the lock; ConfigurationError names the process that has it."""
+        self._path = Path(folder) / LOCK_NAME
+        try:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as err:
+            raise ConfigurationError(
+                f'output folder {folder}: cannot be locked ({err.strerror}); '
+                'choose another output folder'
+            ) from err
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as err:
+            holder = os.read(self._file, 32).decode(errors='replace').strip() or 'unknown'
+            os.close(self._file)
+            raise ConfigurationError(
+                f'output folder {folder}: in use by another run (process {holder}); '
+                'end it or choose another output folder'
+            ) from err
+        os.ftruncate(self._file, 0)
+        os.write(self._file, f'{os.getpid()}\n'.encode())
+
+    def close(self) -> None:
+        """Let the folder go; a second call does nothing."""
+        if self._file >= 0:
+            # Not removed: another process may have opened the file and be waiting for it.
+            os.ftruncate(self._file, 0)
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> FolderLock:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

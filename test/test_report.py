@@ -1,0 +1,406 @@
+"""The report layer: lines, files, pictures and folders, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from h2o_ros.errors import ConfigurationError
+from h2o_ros.report.evaluation import EpisodeFigures
+from h2o_ros.report.output import FolderLock, prepare_output_folder
+from h2o_ros.report.picture import (
+    GapSample,
+    RunFigures,
+    density_level,
+    draw_run,
+    pick_state_fields,
+    pick_time_fields,
+)
+from h2o_ros.report.progress import Progress, ProgressLine, format_progress
+from h2o_ros.report.run import RunReport
+from h2o_ros.report.scalars import ScalarWriter, read_progress
+from h2o_ros.report.summary import RunSummary, format_summary, next_command, write_summary
+from h2o_ros.report.text import format_duration, format_size
+from h2o_ros.task import load_task
+
+
+def evaluation(update, returns, lengths, mean_abs_x=(), mean_abs_action=()):
+    return EpisodeFigures(
+        update, np.array(returns), np.array(lengths), np.array(mean_abs_x),
+        np.array(mean_abs_action),
+    )  # fmt: skip
+
+
+def realistic_run(task_name, fall=False, seed=0):
+    """Numbers as a run leaves them: correlated states, a gap that grows off the data."""
+    task = load_task(task_name)
+    rng = np.random.default_rng(seed)
+    width = len(task.observation)
+    evaluations = []
+    for update in range(5000, 120001, 5000):
+        share = 1.0 / (1.0 + math.exp(-(update - 45000) / 12000))
+        stands = rng.random(10) < share
+        lengths = np.where(stands, task.horizon, rng.integers(80, task.horizon // 2, 10))
+        returns = lengths * (task.largest_reward - rng.gamma(2.0, 0.5, 10))
+        evaluations.append(evaluation(update, returns, lengths))
+    real = rng.normal(0, 1, (20000, width)) * ([0.05, 0.5, 0.2, 0.2][:width])
+    real[:, 1] -= 4.0 * real[:, 0]
+    simulated = rng.normal(0, 1, (4000, width)) * ([0.12, 0.9, 0.5, 0.4][:width])
+    simulated[:, 1] -= 3.0 * simulated[:, 0]
+    u = 0.4 + 25.0 * simulated[:, 0] ** 2 + 0.5 * simulated[:, 1] ** 2
+    gap = GapSample(simulated, u * rng.lognormal(0.0, 0.3, len(u)))
+    time = np.arange(task.horizon) * task.period
+    episodes = []
+    for number in range(10):
+        noise = np.cumsum(rng.normal(0, 1, (task.horizon, width)), axis=0)
+        noise -= np.linspace(0, 1, task.horizon)[:, None] * noise[-1]
+        decay = rng.uniform(-0.1, 0.1) * np.exp(-time / 0.4)
+        rows = noise * ([2e-4, 2e-3, 4e-3, 1e-3][:width])
+        rows[:, 0] += decay + 0.012 * np.sin(2 * np.pi * (0.8 * time + rng.random()))
+        if fall and number in (0, 4):
+            rows = rows[: 700 + 900 * number]
+            rows[-60:, 0] += np.linspace(0, 0.5, 60) ** 2 * 2
+        episodes.append(rows)
+    title = f'h2o on {task_name}, seed 0, 120,000 updates'
+    return RunFigures(title, task, evaluations, gap, real, episodes)
+
+
+# ---------------------------------------------------------------------------- text and progress
+
+
+@pytest.mark.parametrize(
+    ('seconds', 'text'),
+    [(0.4, '0 s'), (59.6, '1 min 00 s'), (185, '3 min 05 s'), (7800, '2 h 10 min')],
+)
+def test_durations_read_in_two_units(seconds, text):
+    assert format_duration(seconds) == text
+
+
+def test_an_unknown_duration_is_a_question_mark():
+    assert format_duration(math.inf) == format_duration(math.nan) == format_duration(-1) == '?'
+
+
+@pytest.mark.parametrize(
+    ('size', 'text'),
+    [(0, '0 B'), (999, '999 B'), (1000, '1.0 kB'), (123456, '123 kB'), (2.5e9, '2.5 GB')],
+)
+def test_sizes_read_in_powers_of_a_thousand(size, text):
+    assert format_size(int(size)) == text
+
+
+def test_the_progress_line_names_step_rate_time_return_and_u():
+    line = format_progress(Progress(38400, 120000, 812.4, 100.0, 171204.3, 9, 10, 2.314))
+    assert line == (
+        ' 32%  update 38,400/120,000  812/s  1 min 40 s left  '
+        'virtual robot: return 171,204, 9 of 10 survived  u 2.31 nats'
+    )
+
+
+def test_what_is_unknown_is_left_out_and_100_percent_is_said_at_the_end_only():
+    assert format_progress(Progress(119999, 120000)) == ' 99%  update 119,999/120,000'
+    assert format_progress(Progress(5, 5)).startswith('100%')
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_elsewhere_than_on_a_terminal_a_plain_line_comes_every_few_seconds():
+    stream, now = io.StringIO(), [0.0]
+    line = ProgressLine(stream, every=5.0, clock=lambda: now[0])
+    for update in range(11):
+        now[0] = float(update)
+        line.show(Progress(update, 10))
+    line.close()
+    shown = [text.split()[2] for text in stream.getvalue().splitlines()]
+    assert shown == ['0/10', '5/10', '10/10']
+    assert '\r' not in stream.getvalue()
+
+
+def test_the_newest_state_is_drawn_at_the_end():
+    stream = io.StringIO()
+    line = ProgressLine(stream, every=5.0, clock=lambda: 0.0)
+    line.show(Progress(1, 10))
+    line.show(Progress(10, 10))
+    line.close()
+    line.close()
+    assert [text.split()[2] for text in stream.getvalue().splitlines()] == ['1/10', '10/10']
+
+
+def test_on_a_terminal_one_line_is_rewritten_and_never_wraps(monkeypatch):
+    monkeypatch.setenv('COLUMNS', '30')
+    stream, now = Terminal(), [0.0]
+    line = ProgressLine(stream, clock=lambda: now[0])
+    line.show(Progress(1, 120000, 800.0, 100.0))
+    now[0] = 1.0
+    line.show(Progress(2, 120000, 800.0, 100.0))
+    line.message('checkpoint written')
+    line.close()
+    first, second, rest = stream.getvalue().split('\r')[1:]
+    assert all(len(part.removesuffix('\x1b[K')) == 29 for part in (first, second))
+    assert rest == '\x1b[Kcheckpoint written\n'
+
+
+# ------------------------------------------------------------------------------------- scalars
+
+
+def tensorboard_scalars(folder):
+    accumulator = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')
+    reader = accumulator.EventAccumulator(str(folder))
+    reader.Reload()
+    return {
+        tag: [(e.step, e.value) for e in reader.Scalars(tag)] for tag in reader.Tags()['scalars']
+    }
+
+
+def test_scalars_reach_the_csv_and_tensorboard(tmp_path):
+    with ScalarWriter(tmp_path) as writer:
+        writer.add(10, {'a/b': 0.5, 'c': -2.0})
+        writer.add(20, {'a/b': 1.5})
+        writer.add_each(20, 'episode', [3.0, 4.0])
+    series = read_progress(tmp_path / 'progress.csv')
+    assert (tmp_path / 'progress.csv').read_text().splitlines()[:2] == [
+        'step,name,value', '10,a/b,0.5',
+    ]  # fmt: skip
+    np.testing.assert_array_equal(series['a/b'], [[10, 20], [0.5, 1.5]])
+    np.testing.assert_array_equal(series['episode'], [[20, 20], [3.0, 4.0]])
+    assert tensorboard_scalars(tmp_path) == {'a/b': [(10, 0.5), (20, 1.5)], 'c': [(10, -2.0)]}
+
+
+def test_a_resumed_run_replaces_what_the_run_before_said_from_there_on(tmp_path):
+    with ScalarWriter(tmp_path) as writer:
+        for step in (10, 20, 30):
+            writer.add(step, {'a': float(step)})
+    with (tmp_path / 'progress.csv').open('a') as file:
+        file.write('40,a')  # a row torn by the end of the process
+    with ScalarWriter(tmp_path, first_step=20) as writer:
+        writer.add(20, {'a': -1.0})
+    np.testing.assert_array_equal(
+        read_progress(tmp_path / 'progress.csv')['a'], [[10, 20], [10.0, -1.0]]
+    )
+    assert tensorboard_scalars(tmp_path)['a'] == [(10, 10.0), (20, -1.0)]
+
+
+def test_a_foreign_progress_file_is_refused_by_line(tmp_path):
+    (tmp_path / 'progress.csv').write_text('step,name,value\n1,a,2\nhello\n')
+    with pytest.raises(ConfigurationError, match=r'progress\.csv: line 3: expected step,name'):
+        read_progress(tmp_path / 'progress.csv')
+
+
+def test_rows_are_on_the_disk_before_the_writer_is_closed(tmp_path):
+    writer = ScalarWriter(tmp_path)
+    writer.add(1, {'a': 2.0})
+    assert read_progress(tmp_path / 'progress.csv')['a'][1] == [2.0]
+    writer.close()
+
+
+def test_the_report_does_not_bring_torch_or_ros():
+    code = (
+        'import sys, tempfile, h2o_ros.report.run as run\n'
+        'run.ScalarWriter(tempfile.mkdtemp()).close()\n'
+        'print([m for m in ("torch", "rclpy", "matplotlib.pyplot") if m in sys.modules])'
+    )
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == '[]'
+
+
+# ------------------------------------------------------------------------------------- picture
+
+
+def pixels(path):
+    from matplotlib.image import imread
+
+    return imread(path)
+
+
+@pytest.mark.parametrize(('task', 'fall'), [('standing_still', False), ('moving_straight', True)])
+def test_the_picture_is_1600_pixels_wide_and_shows_every_panel(tmp_path, task, fall):
+    picture = pixels(draw_run(realistic_run(task, fall), tmp_path / 'run.png'))
+    empty = pixels(draw_run(RunFigures('x', load_task(task)), tmp_path / 'empty.png'))
+    assert picture.shape[:2] == empty.shape[:2] == (640, 1600)
+    for left in (0, 533, 1066):
+        panel, blank = (p[60:, left : left + 533, :3] for p in (picture, empty))
+        assert (panel < 0.9).any(axis=2).mean() > 5 * (blank < 0.9).any(axis=2).mean() > 0
+
+
+@pytest.mark.parametrize('missing', ['evaluations', 'gap', 'real_observation', 'final_episodes'])
+def test_the_picture_is_drawn_without_any_one_of_its_parts(tmp_path, missing):
+    figures = realistic_run('standing_still')
+    empty = {'gap': None, 'real_observation': np.zeros((0, 4))}.get(missing, ())
+    assert draw_run(RunFigures(**{**vars(figures), missing: empty}), tmp_path / 'a.png').exists()
+
+
+@pytest.mark.filterwarnings('error')
+def test_the_smallest_run_is_drawn_without_a_warning(tmp_path):
+    task = load_task('standing_still')
+    figures = RunFigures(
+        'small', task, [evaluation(100, [5.0], [3])], GapSample(np.zeros((1, 4)), np.ones(1)),
+        np.zeros((1, 4)), np.concatenate([np.zeros((1, 1, 4)), np.full((1, 5, 4), np.nan)], axis=1),
+    )  # fmt: skip
+    assert draw_run(figures, tmp_path / 'a.png').exists()
+
+
+def test_the_panels_follow_the_task():
+    assert pick_state_fields(load_task('moving_straight')) == (0, 1)
+    assert pick_time_fields(load_task('standing_still')) == (0, 2)  # theta, x
+    assert pick_time_fields(load_task('moving_straight')) == (0, 2)  # theta, x_dot
+
+
+def test_the_line_around_the_data_holds_the_share_asked_for():
+    counts = np.array([[50.0, 30.0], [15.0, 5.0]])
+    assert density_level(counts, 0.75) == 30.0
+    assert density_level(counts, 0.95) == 15.0
+
+
+# --------------------------------------------------------------------------- summary and output
+
+
+def summary(folder, updates=120000, **changes):
+    values = {
+        'folder': folder, 'task': load_task('standing_still'), 'algorithm': 'h2o', 'seed': 3,
+        'updates': updates, 'updates_total': 120000, 'simulated_steps': 121000, 'duration': 185.0,
+        'evaluation': evaluation(
+            120000, [170000.0, 90000.0], [6000, 5999], [0.2, 0.4], [0.5, 0.7]
+        ),
+        'mean_u': 2.5, 'dynamics_ratio': math.nan, 'files': (),
+        'next_command': 'h2o export-onnx policy.safetensors',
+    }  # fmt: skip
+    return RunSummary(**{**values, **changes})
+
+
+def test_the_summary_gives_the_figures_and_ends_with_what_to_run_next(tmp_path):
+    lines = format_summary(summary(tmp_path)).splitlines()
+    assert lines[0] == (
+        'h2o on standing_still, seed 3: finished after 120,000 of 120,000 updates '
+        'and 121,000 simulated steps in 3 min 05 s'
+    )
+    assert lines[1] == (
+        'virtual robot, policy of update 120,000: 1 of 2 episodes lasted 30 s, '
+        'mean return 130,000 of 180,000 possible'
+    )
+    assert lines[2] == 'mean |x| 0.3 m, mean |torque| 0.6 N·m, mean u 2.5 nats'
+    assert lines[-1] == 'next: h2o export-onnx policy.safetensors'
+
+
+def test_a_run_stopped_before_its_first_evaluation_says_so(tmp_path):
+    text = format_summary(summary(tmp_path, updates=500, evaluation=None, mean_u=math.nan))
+    assert 'stopped after 500 of' in text
+    assert 'no evaluation finished' in text
+
+
+def test_every_file_is_named_with_its_size_and_purpose(tmp_path):
+    (tmp_path / 'policy.safetensors').write_bytes(b'x' * 1234)
+    files = [(tmp_path / 'policy.safetensors', 'the policy'), (tmp_path / 'gone', 'nothing')]
+    text = write_summary(summary(tmp_path, files=files))
+    assert text == (tmp_path / 'summary.txt').read_text()
+    content = json.loads((tmp_path / 'summary.json').read_text())
+    assert content['files'][0]['bytes'] == 1234
+    assert (content['survived'], content['mean_return']) == (1, 130000.0)
+    assert content['mean_dynamics_ratio'] is None
+    rows = [line.split(maxsplit=3) for line in text.splitlines() if line.startswith('  ')]
+    assert [row[2] for row in rows] == ['policy.safetensors', 'summary.json', 'summary.txt']
+    assert rows[0] == ['1.2', 'kB', 'policy.safetensors', 'the policy']
+    for row in rows:
+        assert ' '.join(row[:2]) == format_size((tmp_path / row[2]).stat().st_size)
+
+
+def test_the_next_command_is_resume_export_or_start(tmp_path, monkeypatch):
+    monkeypatch.setenv('PATH', str(tmp_path))
+    checkpoint, policy = tmp_path / 'my run' / 'checkpoint', tmp_path / 'policy.safetensors'
+    assert next_command(True, checkpoint, policy) == f'h2o export-onnx {policy}'
+    assert next_command(False, checkpoint, policy) == (
+        f"h2o launch train_sim.launch.py resume:='{checkpoint}'"
+    )
+    assert next_command(False, None, policy) == 'h2o launch train_sim.launch.py'
+    ros2 = tmp_path / 'ros2'
+    ros2.touch(mode=0o755)
+    assert next_command(False, None, None) == 'ros2 launch h2o_ros train_sim.launch.py'
+
+
+def test_an_output_folder_is_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = prepare_output_folder('runs/a')
+    assert folder == tmp_path / 'runs' / 'a'
+    assert list(folder.iterdir()) == []
+    assert prepare_output_folder(folder) == folder
+
+
+def test_a_file_in_the_way_is_named(tmp_path):
+    (tmp_path / 'file').touch()
+    for path in (tmp_path / 'file', tmp_path / 'file' / 'below'):
+        with pytest.raises(ConfigurationError, match=r'/file is a file; choose another'):
+            prepare_output_folder(path)
+
+
+def test_a_folder_that_cannot_be_written_is_refused():
+    with pytest.raises(ConfigurationError, match=r'^output folder /proc/h2o: cannot be written'):
+        prepare_output_folder('/proc/h2o')
+
+
+def test_a_disk_without_room_is_refused_before_the_run(tmp_path):
+    with pytest.raises(ConfigurationError, match=r'free on its disk, a run needs 1000000000 GB'):
+        prepare_output_folder(tmp_path, minimum_free=10**18)
+
+
+def test_a_folder_in_use_names_the_process_and_is_free_when_that_ends(tmp_path):
+    code = (
+        'import sys\nfrom h2o_ros.report.output import FolderLock\n'
+        'lock = FolderLock(sys.argv[1])\nprint("held", flush=True)\nsys.stdin.read()'
+    )
+    command = [sys.executable, '-c', code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as other:
+        assert other.stdout.readline() == 'held\n'
+        with pytest.raises(
+            ConfigurationError, match=rf'in use by another run \(process {other.pid}\)'
+        ):
+            FolderLock(tmp_path)
+        other.kill()
+        other.wait()
+    with FolderLock(tmp_path), pytest.raises(ConfigurationError, match='in use'):
+        FolderLock(tmp_path)
+    FolderLock(tmp_path).close()
+
+
+def test_figures_of_unequal_length_are_refused():
+    with pytest.raises(ValueError, match=r'lengths: expected one value an episode \(2\), got 1'):
+        evaluation(0, [1.0, 2.0], [1])
+
+
+# --------------------------------------------------------------------------------- a whole run
+
+
+def report(folder, first_update=0):
+    task = load_task('standing_still')
+    return RunReport(folder, task, 'h2o', 0, 200, first_update, stream=io.StringIO())
+
+
+def finish(run, update):
+    return run.finish(update, np.zeros((0, 4)), [], [], run.folder / 'checkpoint', None)
+
+
+def test_a_resumed_run_shows_the_evaluations_from_before(tmp_path):
+    first = report(tmp_path)
+    first.status(100, 150, {'mean_u': 2.0, 'updates_per_second': math.nan})
+    first.evaluation(evaluation(50, [10.0, 20.0], [6000, 1], mean_abs_action=[1.0, 2.0]))
+    first.evaluation(evaluation(100, [1.0], [1]))
+    text = finish(first, 100)
+    assert 'stopped after 100 of 200' in text
+    assert text.splitlines()[-1].endswith(f'resume:={tmp_path}/checkpoint')
+    second = report(tmp_path, first_update=100)
+    last = second.last_evaluation
+    assert (last.update, last.survived(6000)) == (50, 1)
+    np.testing.assert_array_equal(last.mean_abs_action, [1.0, 2.0])
+    second.status(200, 250, {'mean_u': 3.0})
+    text = finish(second, 200)
+    assert 'finished after 200' in text
+    assert text.count('TensorBoard') == 2
+    series = read_progress(tmp_path / 'progress.csv')
+    np.testing.assert_array_equal(series['evaluation/survived'], [[50], [0.5]])
+    np.testing.assert_array_equal(series['learner/mean_u'], [[200], [3.0]])
