@@ -240,10 +240,10 @@ def test_the_picture_is_drawn_without_any_one_of_its_parts(tmp_path, missing):
 @pytest.mark.filterwarnings('error')
 def test_the_smallest_run_is_drawn_without_a_warning(tmp_path):
     task = load_task('standing_still')
-    figures = RunFigures(
-        'small', task, [evaluation(100, [5.0], [3])], GapSample(np.zeros((1, 4)), np.ones(1)),
-        np.zeros((1, 4)), np.concatenate([np.zeros((1, 1, 4)), np.full((1, 5, 4), np.nan)], axis=1),
-    )  # fmt: skip
+    padded = np.full((1, 6, 4), np.nan)
+    padded[0, 0] = 0.0
+    small, gap = [evaluation(100, [5.0], [3])], GapSample(np.zeros((1, 4)), np.ones(1))
+    figures = RunFigures('small', task, small, gap, np.zeros((1, 4)), padded)
     assert draw_run(figures, tmp_path / 'a.png').exists()
 
 
@@ -376,31 +376,71 @@ def test_figures_of_unequal_length_are_refused():
 # --------------------------------------------------------------------------------- a whole run
 
 
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
 def report(folder, first_update=0):
-    task = load_task('standing_still')
-    return RunReport(folder, task, 'h2o', 0, 200, first_update, stream=io.StringIO())
+    task, clock = load_task('standing_still'), Clock()
+    run = RunReport(folder, task, 'h2o', 0, 200, stream=io.StringIO(), clock=clock)
+    run.begin(first_update)
+    return run, clock
 
 
 def finish(run, update):
-    return run.finish(update, np.zeros((0, 4)), [], [], run.folder / 'checkpoint', None)
+    return run.finish(update, 250, None, np.zeros((0, 0)), [])
+
+
+def test_rate_and_time_left_follow_the_clock(tmp_path):
+    run, clock = report(tmp_path)
+    assert run.status_due()
+    clock.now = 2.0
+    run.status(100, {'mean_u': 2.0})
+    assert (run.updates_per_second, run.seconds_left) == (50.0, 2.0)
+    assert not run.status_due()
+    clock.now = 3.0
+    assert run.status_due()
+    run.status(110, {'mean_u': 2.0})
+    assert run.updates_per_second == 10.0
+    assert run.seconds_left == pytest.approx(90 / (110 / 3.0))
 
 
 def test_a_resumed_run_shows_the_evaluations_from_before(tmp_path):
-    first = report(tmp_path)
-    first.status(100, 150, {'mean_u': 2.0, 'updates_per_second': math.nan})
+    (tmp_path / 'checkpoint.safetensors').touch()
+    first, clock = report(tmp_path)
+    clock.now = 1.0
+    first.status(100, {'mean_u': 2.0, 'entropy': math.nan})
     first.evaluation(evaluation(50, [10.0, 20.0], [6000, 1], mean_abs_action=[1.0, 2.0]))
     first.evaluation(evaluation(100, [1.0], [1]))
     text = finish(first, 100)
     assert 'stopped after 100 of 200' in text
-    assert text.splitlines()[-1].endswith(f'resume:={tmp_path}/checkpoint')
-    second = report(tmp_path, first_update=100)
+    assert text.splitlines()[-1].endswith(f'resume:={tmp_path}/checkpoint.safetensors')
+    second, clock = report(tmp_path, first_update=100)
     last = second.last_evaluation
     assert (last.update, last.survived(6000)) == (50, 1)
     np.testing.assert_array_equal(last.mean_abs_action, [1.0, 2.0])
-    second.status(200, 250, {'mean_u': 3.0})
+    clock.now = 1.0
+    second.status(200, {'mean_u': 3.0})
     text = finish(second, 200)
     assert 'finished after 200' in text
-    assert text.count('TensorBoard') == 2
+    assert text.count('tensorboard --logdir') == 2
     series = read_progress(tmp_path / 'progress.csv')
     np.testing.assert_array_equal(series['evaluation/survived'], [[50], [0.5]])
     np.testing.assert_array_equal(series['learner/mean_u'], [[200], [3.0]])
+
+
+def test_the_report_holds_its_folder_until_it_is_finished(tmp_path):
+    first, _ = report(tmp_path)
+    with pytest.raises(ConfigurationError, match='in use by another run'):
+        report(tmp_path)
+    finish(first, 0)
+    report(tmp_path)
+
+
+def test_numbers_before_the_beginning_are_refused(tmp_path):
+    run = RunReport(tmp_path, load_task('standing_still'), 'h2o', 0, 200, stream=io.StringIO())
+    with pytest.raises(ValueError, match=r'expected begin\(\)'):
+        run.evaluation(evaluation(0, [1.0], [1]))

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from types import TracebackType
 
@@ -47,33 +48,29 @@ class FolderLock:
 
     def __init__(self, folder: str | Path) -> None:
         """Take the lock; ConfigurationError names the process that has it."""
-        self._path = Path(folder) / LOCK_NAME
         try:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            file = os.open(Path(folder) / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as err:
             raise ConfigurationError(
                 f'output folder {folder}: cannot be locked ({err.strerror}); '
                 'choose another output folder'
             ) from err
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as err:
-            holder = os.read(self._file, 32).decode(errors='replace').strip() or 'unknown'
-            os.close(self._file)
+            holder = os.read(file, 32).decode(errors='replace').strip() or 'unknown'
+            os.close(file)
             raise ConfigurationError(
                 f'output folder {folder}: in use by another run (process {holder}); '
                 'end it or choose another output folder'
             ) from err
-        os.ftruncate(self._file, 0)
-        os.write(self._file, f'{os.getpid()}\n'.encode())
+        os.ftruncate(file, 0)
+        os.write(file, f'{os.getpid()}\n'.encode())
+        self._release = weakref.finalize(self, _unlock, file)
 
     def close(self) -> None:
         """Let the folder go; a second call does nothing."""
-        if self._file >= 0:
-            # Not removed: another process may have opened the file and be waiting for it.
-            os.ftruncate(self._file, 0)
-            os.close(self._file)
-            self._file = -1
+        self._release()
 
     def __enter__(self) -> FolderLock:
         return self
@@ -85,3 +82,9 @@ class FolderLock:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _unlock(file: int) -> None:
+    # The file itself stays: another process may have opened it already.
+    os.ftruncate(file, 0)
+    os.close(file)

@@ -2,153 +2,206 @@
 
 from __future__ import annotations
 
+import collections
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 
+from h2o_ros.errors import ConfigurationError
 from h2o_ros.report.evaluation import EpisodeFigures, evaluations_from_series
+from h2o_ros.report.output import FolderLock, prepare_output_folder
 from h2o_ros.report.picture import GapSample, RunFigures, draw_run
 from h2o_ros.report.progress import Progress, ProgressLine
 from h2o_ros.report.scalars import ScalarWriter, read_progress
 from h2o_ros.report.summary import RunSummary, next_command, write_summary
 from h2o_ros.task import Task
 
-PICTURE_NAME = 'run.png'
+POLICY = 'policy.safetensors'
+CHECKPOINT = 'checkpoint.safetensors'
+EPISODES = 'evaluation.npz'
+PICTURE = 'run.png'
+PURPOSES = {
+    POLICY: 'the policy, to deploy or to export',
+    CHECKPOINT: 'everything that training needs to go on from here',
+    EPISODES: 'trajectories of the last evaluation on the virtual robot',
+    PICTURE: 'picture: learning curve, dynamics gap, final policy',
+}
+STATUS_PERIOD = 1.0  # s
+RATE_WINDOW = 20  # statuses over which the rate for the time left is taken
 
 
 class RunReport:
-    """Gathers what a run tells and writes it into `folder`.
+    """Gathers what a run tells and writes it into its folder, which it holds for itself.
 
-    first_update: where a resumed run goes on; what the same folder says from there on is replaced.
+    folder  absolute, made and checked; updates_per_second, seconds_left  as of the last status
     """
 
     def __init__(
         self,
-        folder: Path,
+        folder: str | Path,
         task: Task,
         algorithm: str,
         seed: int,
         updates_total: int,
-        first_update: int = 0,
         stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Open the files; ConfigurationError where the folder cannot be written."""
-        self.folder, self.task, self.algorithm, self.seed = Path(folder), task, algorithm, seed
-        self.updates_total = updates_total
-        self._scalars = ScalarWriter(self.folder, first_update)
-        # An evaluation of a policy made before the interruption counts on.
+        """Take the folder; ConfigurationError where it cannot be written or is in use."""
+        self.folder = prepare_output_folder(folder)
+        self._lock = FolderLock(self.folder)
+        self._task, self._algorithm, self._seed = task, algorithm, seed
+        self._updates_total = updates_total
+        self._line = ProgressLine(stream, clock=clock)
+        self._clock = clock
+        self._scalars: ScalarWriter | None = None
+        self._evaluations: list[EpisodeFigures] = []
+        self._metrics: dict[str, float] = {}
+        self._start = self._last_status = clock()
+        self._pace: collections.deque[tuple[float, int]] = collections.deque(maxlen=RATE_WINDOW)
+        self.updates_per_second = self.seconds_left = math.nan
+
+    def begin(self, update: int) -> None:
+        """Start at `update`: 0, or where a resumed run goes on.
+
+        What an earlier run left in the folder from there on is replaced; the evaluations before
+        it stay in the learning curve.
+        """
+        self._scalars = ScalarWriter(self.folder, update)
         self._evaluations = evaluations_from_series(read_progress(self._scalars.csv_path))
-        self._line = ProgressLine(stream)
-        self._start = time.monotonic()
-        self._simulated_steps = 0
-        self._status: dict[str, float] = {}
-        self._gap: GapSample | None = None
+        self._start = self._clock()
+        self._last_status = -math.inf
+        self._pace.append((self._start, update))
 
     @property
     def last_evaluation(self) -> EpisodeFigures | None:
         """The evaluation of the newest policy, None while there is none."""
         return max(self._evaluations, key=lambda e: e.update, default=None)
 
-    def status(self, update: int, simulated_steps: int, metrics: Mapping[str, float]) -> None:
-        """Take the learner's numbers at `update`; names as the fields of LearnerStatus.
+    def message(self, text: str) -> None:
+        """Print a line of its own above the progress line."""
+        self._line.message(text)
 
-        Shown where given: updates_per_second, seconds_left (s), mean_u (nats).
-        """
-        self._simulated_steps = simulated_steps
-        self._status = dict(metrics)
-        finite = {f'learner/{n}': float(v) for n, v in metrics.items() if math.isfinite(v)}
-        self._scalars.add(update, finite | {'learner/simulated_steps': simulated_steps})
+    def status_due(self) -> bool:
+        """Say whether it is time for another status."""
+        return self._clock() - self._last_status >= STATUS_PERIOD
+
+    def status(self, update: int, metrics: Mapping[str, float]) -> None:
+        """Take the learner's numbers at `update`; names as the fields of LearnerStatus."""
+        self._last_status = now = self._clock()
+        self._metrics = {n: float(v) for n, v in metrics.items() if math.isfinite(v)}
+        before, first = self._pace[-1], self._pace[0]
+        self._pace.append((now, update))
+        self.updates_per_second = _rate(before, (now, update))
+        recent = _rate(first, (now, update))
+        left = max(self._updates_total - update, 0)
+        self.seconds_left = left / recent if recent > 0 else math.nan
+        values = {f'learner/{name}': value for name, value in self._metrics.items()}
+        if math.isfinite(self.updates_per_second):
+            values['learner/updates_per_second'] = self.updates_per_second
+        self._writer().add(update, values)
         self._line.show(self._progress(update))
 
     def evaluation(self, figures: EpisodeFigures) -> None:
         """Take the episodes of one policy on the virtual robot."""
         self._evaluations.append(figures)
         for name in ('returns', 'lengths', 'mean_abs_x', 'mean_abs_action'):
-            self._scalars.add_each(figures.update, f'episode/{name}', getattr(figures, name))
+            self._writer().add_each(figures.update, f'episode/{name}', getattr(figures, name))
         means = {
             'evaluation/mean_return': figures.returns,
-            'evaluation/survived': figures.lengths >= self.task.horizon,
+            'evaluation/survived': figures.lengths >= self._task.horizon,
             'evaluation/mean_abs_x': figures.mean_abs_x,
             'evaluation/mean_abs_action': figures.mean_abs_action,
         }
-        self._scalars.add(
-            figures.update, {name: np.mean(v) for name, v in means.items() if len(v)}
+        self._writer().add(
+            figures.update, {name: float(np.mean(v)) for name, v in means.items() if len(v)}
         )
-
-    def dynamics_gap(self, observation: np.ndarray, u: np.ndarray) -> None:
-        """Take the newest sample: observation (N, O) of simulated steps, u (N,) in nats."""
-        self._gap = GapSample(observation, u)
-
-    def message(self, text: str) -> None:
-        """Print a line of its own above the progress line."""
-        self._line.message(text)
 
     def finish(
         self,
         update: int,
+        simulated_steps: int,
+        gap: GapSample | None,
         real_observation: np.ndarray,
-        final_episodes: Sequence[np.ndarray] | np.ndarray,
-        files: Sequence[tuple[Path, str]],
-        checkpoint: Path | None,
-        policy: Path | None,
+        final_episodes: Sequence[np.ndarray],
     ) -> str:
-        """Draw the picture, write the summary and return its text.
+        """Draw the picture, write the summary, let the folder go; return the summary's text.
 
-        real_observation (M, O); final_episodes (T_k, O) each; files: what else was written.
+        simulated_steps: control steps received from the simulator; the rest as in RunFigures.
         """
         self._line.close()
-        self._scalars.close()
-        done = f'{update:,} of {self.updates_total:,} updates'
-        title = f'{self.algorithm} on {self.task.name}, seed {self.seed}, {done}'
-        ordered = sorted(self._evaluations, key=lambda e: e.update)
+        self._writer().close()
+        state = f'{update:,} of {self._updates_total:,} updates'
         figures = RunFigures(
-            title, self.task, ordered, self._gap, real_observation, list(final_episodes)
+            title=f'{self._algorithm} on {self._task.name}, seed {self._seed}, {state}',
+            task=self._task,
+            evaluations=sorted(self._evaluations, key=lambda e: e.update),
+            gap=gap,
+            real_observation=real_observation,
+            final_episodes=final_episodes,
         )
-        picture = draw_run(figures, self.folder / PICTURE_NAME)
-        events = sorted(self.folder.glob('events.out.tfevents.*'))
-        own = [
-            (picture, 'picture: learning curve, dynamics gap, final policy'),
-            (self._scalars.csv_path, 'every number over training (step, name, value)'),
-            *((path, f'TensorBoard: tensorboard --logdir {self.folder}') for path in events),
-        ]
-        return write_summary(self._summary(update, [*files, *own], checkpoint, policy))
+        try:
+            draw_run(figures, self.folder / PICTURE)
+            return write_summary(self._summary(update, simulated_steps))
+        except OSError as err:
+            raise ConfigurationError(
+                f'{self.folder}: picture or summary could not be written ({err.strerror}); '
+                'policy and checkpoint are there'
+            ) from err
+        finally:
+            self._lock.close()
+
+    def _writer(self) -> ScalarWriter:
+        if self._scalars is None:
+            raise ValueError('RunReport: expected begin() before the first number')
+        return self._scalars
 
     def _progress(self, update: int) -> Progress:
         last = self.last_evaluation
         return Progress(
             update=update,
-            updates_total=self.updates_total,
-            updates_per_second=self._status.get('updates_per_second', math.nan),
-            seconds_left=self._status.get('seconds_left', math.nan),
+            updates_total=self._updates_total,
+            updates_per_second=self.updates_per_second,
+            seconds_left=self.seconds_left,
             mean_return=float(last.returns.mean()) if last else math.nan,
-            survived=last.survived(self.task.horizon) if last else 0,
+            survived=last.survived(self._task.horizon) if last else 0,
             episodes=last.episodes if last else 0,
-            mean_u=self._status.get('mean_u', math.nan),
+            mean_u=self._metrics.get('mean_u', math.nan),
         )
 
-    def _summary(
-        self,
-        update: int,
-        files: Sequence[tuple[Path, str]],
-        checkpoint: Path | None,
-        policy: Path | None,
-    ) -> RunSummary:
+    def _summary(self, update: int, simulated_steps: int) -> RunSummary:
+        policy, checkpoint = self.folder / POLICY, self.folder / CHECKPOINT
         return RunSummary(
             folder=self.folder,
-            task=self.task,
-            algorithm=self.algorithm,
-            seed=self.seed,
+            task=self._task,
+            algorithm=self._algorithm,
+            seed=self._seed,
             updates=update,
-            updates_total=self.updates_total,
-            simulated_steps=self._simulated_steps,
-            duration=time.monotonic() - self._start,
+            updates_total=self._updates_total,
+            simulated_steps=simulated_steps,
+            duration=self._clock() - self._start,
             evaluation=self.last_evaluation,
-            mean_u=self._status.get('mean_u', math.nan),
-            dynamics_ratio=self._status.get('mean_dynamics_ratio', math.nan),
-            files=files,
-            next_command=next_command(update >= self.updates_total, checkpoint, policy),
+            mean_u=self._metrics.get('mean_u', math.nan),
+            dynamics_ratio=self._metrics.get('mean_dynamics_ratio', math.nan),
+            files=self._files(),
+            next_command=next_command(
+                update >= self._updates_total,
+                checkpoint if checkpoint.exists() else None,
+                policy if policy.exists() else None,
+            ),
         )
+
+    def _files(self) -> list[tuple[Path, str]]:
+        named = [(self.folder / name, purpose) for name, purpose in PURPOSES.items()]
+        named.append((self._writer().csv_path, 'every number over training (step, name, value)'))
+        events = sorted(self.folder.glob('events.out.tfevents.*'))
+        named += [(path, 'for `tensorboard --logdir` on this folder') for path in events]
+        return [(path, purpose) for path, purpose in named if path.exists()]
+
+
+def _rate(before: tuple[float, int], now: tuple[float, int]) -> float:
+    seconds = now[0] - before[0]
+    return (now[1] - before[1]) / seconds if seconds > 0 else math.nan
