@@ -1,0 +1,206 @@
+"""The two models of the wheel-legged robot behind one seam: torque in, sensor readings out.
+
+A plant advances N robots by one control period. `sensors` is what IMU and encoders read then:
+
+pitch                  (N,) rad, forward tilt of the body about +y
+pitch_rate             (N,) rad/s
+left_wheel_position    (N,) rad, wheel joint relative to the body; right_wheel_position likewise
+left_wheel_velocity    (N,) rad/s; right_wheel_velocity likewise
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import mujoco
+import numpy as np
+
+from h2o_ros.robot.description import WHEEL_RADIUS, RobotParameters
+from h2o_ros.sim.parameters import apply_parameters, standing_pose
+from h2o_ros.sim.physics import Physics, read_model
+
+WHEELS = ('left_wheel', 'right_wheel')
+
+
+class Plant(Protocol):
+    """N robots that take a torque for one control period."""
+
+    batch: int
+    period: float
+
+    def reset(self, rows: np.ndarray, start: dict[str, np.ndarray]) -> None:
+        """Place rows (indices) at theta, theta_dot, x, x_dot, each (len(rows),); SI units."""
+
+    def advance(self, torque: np.ndarray) -> None:
+        """Hold the commanded total torque (N,) N·m for one control period."""
+
+    def sensors(self) -> dict[str, np.ndarray]:
+        """Return what the sensors read at the end of the last period, each (N,)."""
+
+
+def substeps(model: mujoco.MjModel, period: float) -> int:
+    """Return the model's steps in one control period; ValueError where it is not a whole number."""
+    count = period / model.opt.timestep
+    if abs(count - round(count)) > 1e-6 or round(count) < 1:
+        raise ValueError(
+            f'rate: a control period of {period} s is no multiple of the physics step of '
+            f'{model.opt.timestep} s'
+        )
+    return round(count)
+
+
+class IdealPlant:
+    """The training simulator: rigid, rolling, exact sensors."""
+
+    def __init__(self, path: Path, batch: int, period: float) -> None:
+        """path: simulator.xml; period: control period in s."""
+        model = read_model(path)
+        self.batch, self.period = batch, period
+        self.physics = Physics(model, batch)
+        self._substeps = substeps(model, period)
+
+    def reset(self, rows: np.ndarray, start: dict[str, np.ndarray]) -> None:
+        """Place rows so that the wheels roll without slip."""
+        self.physics.clear(rows)
+        state, columns = self.physics.state, self.physics
+        wheel = start['x'] / WHEEL_RADIUS - start['theta']
+        wheel_rate = start['x_dot'] / WHEEL_RADIUS - start['theta_dot']
+        state[rows, columns.position('x')] = start['x']
+        state[rows, columns.velocity('x')] = start['x_dot']
+        state[rows, columns.position('pitch')] = start['theta']
+        state[rows, columns.velocity('pitch')] = start['theta_dot']
+        for name in WHEELS:
+            state[rows, columns.position(name)] = wheel
+            state[rows, columns.velocity(name)] = wheel_rate
+
+    def advance(self, torque: np.ndarray) -> None:
+        """Hold the torque, half to each wheel."""
+        control = np.broadcast_to(0.5 * torque[:, None, None], (self.batch, self._substeps, 2))
+        self.physics.advance(control)
+
+    def sensors(self) -> dict[str, np.ndarray]:
+        """Return the true values."""
+        return read_sensors(self.physics, self.physics.state)
+
+
+class VirtualPlant:
+    """The stand-in for the real robot: delay, lag, friction, compliance, real sensors."""
+
+    def __init__(
+        self,
+        path: Path,
+        parameters: RobotParameters,
+        batch: int,
+        period: float,
+        generator: np.random.Generator,
+    ) -> None:
+        """path: virtual_robot.xml; generator: draws the sensors' noise."""
+        model = read_model(path)
+        apply_parameters(model, parameters)
+        self.batch, self.period, self.parameters = batch, period, parameters
+        self.physics = Physics(model, batch)
+        self._standing = standing_pose(model)
+        self._generator = generator
+        self._substeps = substeps(model, period)
+        self._issued = issue_ages(parameters.torque_delay, model.opt.timestep, self._substeps)
+        # commands[:, k] was issued k control periods ago
+        self.commands = np.zeros((batch, int(self._issued.max()) + 1))
+        self._wheel_age = round(parameters.wheel_delay / model.opt.timestep)
+        self._wheel_columns = [self.physics.position(name) for name in WHEELS]
+        self._wheel_columns += [self.physics.velocity(name) for name in WHEELS]
+        # wheels[:, -1 - k] was true k physics steps ago
+        self.wheels = np.zeros((batch, self._wheel_age + 1, len(self._wheel_columns)))
+        self._readings: dict[str, np.ndarray] = {}
+        zeros = np.zeros(batch)
+        names = ('theta', 'theta_dot', 'x', 'x_dot')
+        self.reset(np.arange(batch), {name: zeros for name in names})
+
+    def reset(self, rows: np.ndarray, start: dict[str, np.ndarray]) -> None:
+        """Stand rows on the floor, legs at rest under the load, no torque under way."""
+        self.physics.clear(rows)
+        state, columns, pose = self.physics.state, self.physics, self._standing
+        theta, rate = start['theta'], start['theta_dot']
+        wheel = start['x'] / WHEEL_RADIUS - theta
+        wheel_rate = start['x_dot'] / WHEEL_RADIUS - rate
+        # The axle as seen from the hip, in world axes, turns with the body.
+        forward = np.cos(theta) * pose.axle_x + np.sin(theta) * pose.axle_z
+        upward = np.cos(theta) * pose.axle_z - np.sin(theta) * pose.axle_x
+        state[rows, columns.position('x')] = start['x'] - forward
+        state[rows, columns.velocity('x')] = start['x_dot'] - rate * upward
+        state[rows, columns.position('z')] = pose.axle_height - upward
+        state[rows, columns.velocity('z')] = rate * forward
+        state[rows, columns.position('pitch')] = theta
+        state[rows, columns.velocity('pitch')] = rate
+        state[rows, columns.position('hip')] = pose.hip
+        state[rows, columns.position('knee')] = pose.knee
+        for name in WHEELS:
+            state[rows, columns.position(name)] = wheel
+            state[rows, columns.velocity(name)] = wheel_rate
+        self.commands[rows] = 0.0
+        self.wheels[rows] = state[rows][:, None, self._wheel_columns]
+        self._measure(rows)
+
+    def advance(self, torque: np.ndarray) -> None:
+        """Issue the total torque; what acts is older by the delay, scaled and filtered."""
+        self.commands = np.roll(self.commands, 1, axis=1)
+        self.commands[:, 0] = torque
+        acting = 0.5 * self.parameters.torque_gain * self.commands[:, self._issued]
+        states = self.physics.advance(np.repeat(acting[:, :, None], 2, axis=2))
+        newest = states[:, :, self._wheel_columns]
+        self.wheels = np.concatenate([self.wheels, newest], axis=1)[:, -1 - self._wheel_age :]
+        self._measure(np.arange(self.batch))
+
+    def sensors(self) -> dict[str, np.ndarray]:
+        """Return the readings of the last measurement: noise is drawn once a period."""
+        return self._readings
+
+    def _measure(self, rows: np.ndarray) -> None:
+        chosen, columns = self.parameters, self.physics
+        state, wheels = self.physics.state[rows], self.wheels[rows, 0]
+        noise = self._generator.standard_normal((4, len(rows)))
+        pitch = state[:, columns.position('pitch')] + chosen.theta_bias
+        rate = state[:, columns.velocity('pitch')] + chosen.theta_dot_bias
+        speed_noise, speed_step = chosen.wheel_velocity_noise, chosen.wheel_velocity_step
+        fresh = {
+            'pitch': quantise(pitch + chosen.theta_noise * noise[0], chosen.theta_step),
+            'pitch_rate': quantise(rate + chosen.theta_dot_noise * noise[1], chosen.theta_dot_step),
+        }
+        for i, name in enumerate(WHEELS):
+            fresh[f'{name}_position'] = quantise(wheels[:, i], chosen.wheel_step)
+            fresh[f'{name}_velocity'] = quantise(
+                wheels[:, 2 + i] + speed_noise * noise[2 + i], speed_step
+            )
+        if not self._readings:
+            self._readings = {name: np.zeros(self.batch) for name in fresh}
+        for name, values in fresh.items():
+            changed = self._readings[name].copy()
+            changed[rows] = values
+            self._readings[name] = changed
+
+
+def read_sensors(physics: Physics, state: np.ndarray) -> dict[str, np.ndarray]:
+    """Return true sensor values of states (N, S)."""
+    readings = {
+        'pitch': state[:, physics.position('pitch')],
+        'pitch_rate': state[:, physics.velocity('pitch')],
+    }
+    for name in WHEELS:
+        readings[f'{name}_position'] = state[:, physics.position(name)]
+        readings[f'{name}_velocity'] = state[:, physics.velocity(name)]
+    return readings
+
+
+def issue_ages(delay: float, timestep: float, count: int) -> np.ndarray:
+    """Say for each of `count` physics steps of a period how many periods old its command is.
+
+    Returns (count,) int. With a delay of d physics steps, step j of a period is ruled by the newest
+    command issued at least d steps before it: ceil((d - j) / count) periods ago.
+    """
+    steps = round(delay / timestep)
+    return np.array([max(0, -((j - steps) // count)) for j in range(count)])
+
+
+def quantise(values: np.ndarray, step: float) -> np.ndarray:
+    """Round to the nearest multiple of step; a step of zero leaves the values as they are."""
+    return values if step == 0.0 else step * np.round(values / step)
