@@ -1,0 +1,221 @@
+"""Bags, read and written through one small seam.
+
+`rosbag2_py` is used where it is installed, rosbags (PyPI) elsewhere; the files are the same. What a
+killed recorder left behind is read as far as it goes (salvage.py).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+
+from h2o_ros.data.definitions import Definitions
+from h2o_ros.errors import BagError
+
+STORAGE_SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
+
+
+@dataclass(frozen=True)
+class TopicMessages:
+    """The messages of one topic in the order of their log times.
+
+    log_times: (n,) int64, ns since the epoch. messages: n serialised messages (CDR).
+    """
+
+    topic: str
+    type: str
+    log_times: np.ndarray
+    messages: list[bytes]
+
+
+Raw = dict[str, tuple[list[int], list[bytes]]]
+
+
+class BagSource(Protocol):
+    """What a reader of bags offers.
+
+    topics: type by topic. definitions: message definitions that the file itself holds, by type.
+    metadata: the recorder's own entries. warning: what is missing, empty where nothing is.
+    """
+
+    topics: dict[str, str]
+    definitions: dict[str, str]
+    metadata: dict[str, str]
+    warning: str
+
+    def read(self, topics: Iterable[str]) -> Raw:
+        """Return log times and serialised messages of the topics."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+class BagSink(Protocol):
+    """What a writer of bags offers."""
+
+    def write(self, topic: str, stamp: int, message: bytes) -> None:
+        """Append one serialised message."""
+
+    def close(self) -> None:
+        """Finish the file."""
+
+
+class Bag:
+    """One recording: a bag's folder, or a bare .mcap or .db3 file.
+
+    backend: 'rosbag2_py' or 'rosbags'; the default takes what is installed.
+    """
+
+    def __init__(self, path: str | Path, backend: str | None = None) -> None:
+        """Open for reading; BagError where there is nothing to read."""
+        self.path = Path(path)
+        self._source = _open_source(self.path, backend)
+        self.definitions = Definitions(self._source.definitions)
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """Message type by topic."""
+        return self._source.topics
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The recorder's own entries (custom_data of metadata.yaml)."""
+        return self._source.metadata
+
+    @property
+    def warning(self) -> str:
+        """What could not be read, empty where the recording is whole."""
+        return self._source.warning
+
+    def read(self, topics: Iterable[str]) -> dict[str, TopicMessages]:
+        """Return all messages of the topics; BagError where the file is damaged."""
+        names = list(topics)
+        raw = self._source.read(names)
+        result = {}
+        for name in names:
+            times, messages = raw.get(name, ([], []))
+            result[name] = TopicMessages(
+                name, self.topics[name], np.array(times, np.int64), messages
+            )
+        return result
+
+    def __enter__(self) -> Bag:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._source.close()
+
+
+class BagWriter:
+    """Writes a new MCAP bag, its chunks compressed with zstd.
+
+    A recorder that is killed loses the last chunk (1 MiB, or 5 s of log time where rosbags writes).
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        topics: Mapping[str, str],
+        metadata: Mapping[str, str] | None = None,
+        backend: str | None = None,
+    ) -> None:
+        """Make the folder `path`; BagError where it exists or cannot be made.
+
+        topics: message type by topic. metadata: kept in metadata.yaml under custom_data.
+        """
+        self.path = Path(path)
+        if self.path.exists():
+            raise BagError(
+                f'{self.path}: exists already and is not overwritten; choose another name'
+            )
+        self._topics = dict(topics)
+        self._sink: BagSink | None = _open_sink(
+            self.path, self._topics, dict(metadata or {}), backend
+        )
+
+    def write(self, topic: str, stamp_ns: int, message: bytes) -> None:
+        """Append one serialised message with its log time in ns since the epoch."""
+        if topic not in self._topics:
+            raise ValueError(f'topic: expected one of {", ".join(self._topics)}, got {topic!r}')
+        if self._sink is None:
+            raise ValueError(f'{self.path}: the bag is closed')
+        try:
+            self._sink.write(topic, int(stamp_ns), message)
+        except OSError as err:
+            raise BagError(
+                f'{self.path}: cannot be written ({err.strerror}); is the disk full?'
+            ) from err
+
+    def close(self) -> None:
+        """Finish the bag; further calls do nothing."""
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.close()
+
+    def __enter__(self) -> BagWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def default_backend() -> str:
+    """Say which library reads and writes bags here."""
+    for name in ('rosbag2_py', 'rosbags'):
+        if importlib.util.find_spec(name):
+            return name
+    raise BagError('neither rosbag2_py nor rosbags is installed; run pip install rosbags')
+
+
+def _backend(name: str | None) -> Any:
+    name = name or default_backend()
+    if name not in ('rosbag2_py', 'rosbags'):
+        raise ValueError(f'backend: expected rosbag2_py or rosbags, got {name!r}')
+    module = {'rosbag2_py': 'rosbag2_py_backend', 'rosbags': 'rosbags_backend'}[name]
+    return importlib.import_module(f'h2o_ros.data.{module}')
+
+
+def storage_files(path: Path) -> list[Path]:
+    """List the storage files of a folder in the order in which they were recorded."""
+    found = [file for file in path.iterdir() if file.name.endswith(STORAGE_SUFFIXES)]
+    return sorted(found, key=lambda file: (len(file.name), file.name))
+
+
+def _open_source(path: Path, backend: str | None) -> BagSource:
+    from h2o_ros.data.salvage import SalvagedSource
+
+    if not path.exists():
+        raise BagError(f'{path}: there is no such bag; check the path')
+    if path.is_dir() and (path / 'metadata.yaml').is_file():
+        return _backend(backend).Source(path)
+    files = storage_files(path) if path.is_dir() else [path]
+    if not files:
+        inner = sorted(str(file.parent) for file in path.glob('*/metadata.yaml'))
+        hint = f'did you mean {", ".join(inner)}?' if inner else 'give the folder of a bag'
+        raise BagError(f'{path}: not a bag (no metadata.yaml, no .mcap or .db3 file); {hint}')
+    if not files[0].name.endswith(STORAGE_SUFFIXES):
+        raise BagError(
+            f"{path}: not a bag; give a bag's folder or an .mcap or .db3 file, and turn other "
+            'recordings into bags with h2o import-recording'
+        )
+    return SalvagedSource(files)
+
+
+def _open_sink(path: Path, topics: dict[str, str], metadata: dict[str, str], backend: str | None):
+    try:
+        return _backend(backend).Sink(path, topics, metadata)
+    except OSError as err:
+        raise BagError(
+            f'{path}: cannot be written ({err.strerror}); choose another folder'
+        ) from err

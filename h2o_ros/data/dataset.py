@@ -1,0 +1,152 @@
+"""From bags to transitions, as the task's YAML says.
+
+The header stamps of the first action field's topic are the control steps: an action is stamped with
+the observation that it answers. Every other number is taken from the message of its topic with the
+same stamp. Rewards and terminations are computed from the task, never read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from h2o_ros.data.bags import Bag
+from h2o_ros.data.steps import ControlSteps, find_steps
+from h2o_ros.data.streams import read_streams
+from h2o_ros.errors import BagError
+from h2o_ros.task import Task
+from h2o_ros.transitions import Transitions, concatenate
+
+
+@dataclass(frozen=True)
+class BagReport:
+    """What was found in the bags, for a person to read.
+
+    files: the bags. steps: transitions. episodes: unbroken stretches of them. falls: transitions
+    into a fall. gaps: pauses longer than 1.5 control periods. jumps: times that a clock went back.
+    duplicates: control steps whose stamp occurs more than once. incomplete: control steps without
+    a message of every sensor at their stamp. down: control steps in which the robot lay
+    on the ground. clipped: action values that were brought into the task's limits. rate: median
+    control rate in Hz. duration: s of usable data. warnings: one line each.
+    """
+
+    files: tuple[str, ...]
+    steps: int
+    episodes: int
+    falls: int
+    gaps: int
+    jumps: int
+    duplicates: int
+    incomplete: int
+    down: int
+    clipped: int
+    rate: float
+    duration: float
+    warnings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        counts = ('gaps', 'jumps', 'duplicates', 'incomplete', 'down', 'clipped')
+        rest = ''.join(f', {getattr(self, n)} {n}' for n in counts if getattr(self, n))
+        return (
+            f'{self.steps} steps ({self.duration:.1f} s at {self.rate:.1f} Hz) in {self.episodes} '
+            f'episodes with {self.falls} falls from {", ".join(self.files)}{rest}'
+        )
+
+
+@dataclass(frozen=True)
+class BagDataset:
+    """Transitions in the order of recording. stamps: (N,) int64 ns, of each row's observation."""
+
+    transitions: Transitions
+    report: BagReport
+    stamps: np.ndarray
+
+
+def load_bags(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    task: Task,
+    backend: str | None = None,
+) -> BagDataset:
+    """Read one or several bags; BagError names file, topic, field and the way out.
+
+    An episode never reaches from one bag into the next. Actions beyond the task's limits are
+    clipped and counted. backend: see bags.Bag.
+    """
+    if isinstance(paths, (str, os.PathLike)):
+        paths = [paths]
+    parts = [_load(Path(path), task, backend) for path in paths]
+    if not parts:
+        raise BagError('no bag was given; name at least one')
+    return BagDataset(
+        concatenate([part.transitions for part in parts]),
+        _join([part.report for part in parts]),
+        np.concatenate([part.stamps for part in parts]),
+    )
+
+
+def _join(reports: list[BagReport]) -> BagReport:
+    """Add up the counts; the rate is the median of the bags' rates."""
+    values = {f.name: [getattr(r, f.name) for r in reports] for f in fields(BagReport)}
+    joined = {name: sum(v[1:], start=v[0]) for name, v in values.items()}
+    return BagReport(**{**joined, 'rate': float(np.median(values['rate']))})
+
+
+def _load(path: Path, task: Task, backend: str | None) -> BagDataset:
+    with Bag(path, backend) as bag:
+        streams = read_streams(bag, task)
+        warnings = (bag.warning,) if bag.warning else ()
+    steps = find_steps(streams, task, str(path))
+    transitions, rows, down = build_transitions(steps, task)
+    if not len(rows):
+        raise BagError(
+            f'{path}: too short, no control step is followed by another ({len(steps.stamps)} steps, '
+            f'{int(steps.gap.sum())} gaps, {int((~steps.observed).sum())} without all sensors, '
+            f'{down} with the robot down); record a longer bag'
+        )
+    report = BagReport(
+        files=(str(path),),
+        steps=len(rows),
+        episodes=int((transitions.terminated | transitions.truncated).sum()),
+        falls=int(transitions.terminated.sum()),
+        gaps=int(steps.gap.sum()),
+        jumps=steps.jumps,
+        duplicates=int(steps.duplicate.sum()),
+        incomplete=int((~steps.observed & ~steps.duplicate).sum()),
+        down=down,
+        clipped=int((steps.action[rows] != transitions.action).sum()),
+        rate=steps.rate,
+        duration=len(rows) / steps.rate,
+        warnings=warnings,
+    )
+    return BagDataset(transitions, report, steps.stamps[rows])
+
+
+def build_transitions(steps: ControlSteps, task: Task) -> tuple[Transitions, np.ndarray, int]:
+    """Make transitions of the control steps that can carry one.
+
+    Returns them, the numbers of their steps, and in how many steps the robot was down. A step
+    carries a transition if it is complete, not a duplicate, and starts with the robot up. The last
+    one before a break is truncated, unless it ends in a fall.
+    """
+    observation = steps.observation.astype(np.float32)
+    following = steps.next_observation.astype(np.float32)
+    action = np.clip(steps.action.astype(np.float32), task.action_lower, task.action_upper)
+    down = task.compute_terminated(observation)
+    usable = steps.complete & ~steps.duplicate & ~down
+    terminated = task.compute_terminated(following)
+    goes_on = np.zeros(len(usable), bool)
+    goes_on[:-1] = usable[1:] & steps.consecutive[:-1]
+    rows = np.flatnonzero(usable)
+    transitions = Transitions(
+        observation=observation[rows],
+        action=action[rows],
+        reward=task.compute_reward(observation[rows], action[rows]),
+        next_observation=following[rows],
+        terminated=terminated[rows],
+        truncated=(~terminated & ~goes_on)[rows],
+    )
+    return transitions, rows, int((down & steps.observed).sum())

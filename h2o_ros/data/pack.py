@@ -1,0 +1,59 @@
+"""Make a finished bag small enough to hand on: one zstd file instead of compressed chunks.
+
+The index of an MCAP file takes 16 bytes a message and stays outside its compressed chunks, more
+than the numbers themselves at 200 Hz. rosbag2's file compression takes it in; `ros2 bag play` and
+load_bags read the result as it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from h2o_ros.data.bags import Bag
+from h2o_ros.data.compression import compress
+from h2o_ros.data.rosbags_backend import typestore_for
+from h2o_ros.errors import BagError
+
+
+def pack_bag(source: str | Path, target: str | Path, level: int = 19) -> None:
+    """Write the bag `source` anew as `target`, compressed as a whole; `target` must not exist."""
+    path = Path(target)
+    if path.exists():
+        raise BagError(f'{path}: exists already and is not overwritten; choose another name')
+    with Bag(source) as bag:
+        content = bag.read(bag.topics)
+        metadata = bag.metadata
+    writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
+    for key, value in metadata.items():
+        writer.set_custom_data(key, value)
+    typestore = typestore_for(topic.type for topic in content.values())
+    entries = sorted(
+        (stamp, number, row)
+        for number, topic in enumerate(content.values())
+        for row, stamp in enumerate(topic.log_times.tolist())
+    )
+    topics = list(content.values())
+    with writer:
+        connections = [writer.add_connection(t.topic, t.type, typestore=typestore) for t in topics]
+        for stamp, number, row in entries:
+            writer.write(connections[number], stamp, topics[number].messages[row])
+    _compress_file(path, level)
+
+
+def _compress_file(path: Path, level: int) -> None:
+    """Compress the bag's only storage file and say so in its metadata.yaml."""
+    plain = path / f'{path.name}.mcap'
+    packed = path / f'{plain.name}.zstd'
+    packed.write_bytes(compress(plain.read_bytes(), level))
+    file = path / 'metadata.yaml'
+    content = yaml.safe_load(file.read_text(encoding='utf-8'))
+    information = content['rosbag2_bagfile_information']
+    information['compression_format'] = 'zstd'
+    information['compression_mode'] = 'FILE'
+    information['relative_file_paths'] = [packed.name]
+    information['files'][0]['path'] = packed.name
+    file.write_text(yaml.safe_dump(content, sort_keys=False), encoding='utf-8')
+    plain.unlink()

@@ -1,0 +1,127 @@
+"""Bags through rosbags, a library without ROS (https://ternaris.gitlab.io/rosbags)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, cast
+
+from rosbags.interfaces import MessageDefinitionFormat
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+from h2o_ros.data.compression import compress
+from h2o_ros.data.bags import Raw, storage_files
+from h2o_ros.data.definitions import SEPARATOR, full_name, full_text
+from h2o_ros.errors import BagError
+
+CHUNK_SECONDS = 5.0  # a killed recorder loses no more than this
+
+
+class Source:
+    """Reads a bag's folder with its metadata.yaml."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the bag; BagError names the file that is damaged."""
+        self.path = path
+        self.warning = ''
+        try:
+            self._reader = Reader(path)
+            self._reader.open()
+        except Exception as err:  # every damaged file fails in its own way
+            raise damaged(path, err) from err
+        if not self._reader.message_count:
+            self._reader.close()
+            raise BagError(f'{path}: the bag is empty, it holds no messages; record it again')
+        self.topics = {c.topic: c.msgtype for c in self._reader.connections}
+        self.definitions = {
+            c.msgtype: c.msgdef.data
+            for c in self._reader.connections
+            if c.msgdef.format == MessageDefinitionFormat.MSG
+        }
+        storage = cast(Any, self._reader.storage)
+        self.metadata: dict[str, str] = dict(storage.metadata.custom or {})
+
+    def read(self, topics: Iterable[str]) -> Raw:
+        """Return log times and serialised messages of the topics."""
+        result: Raw = {topic: ([], []) for topic in topics}
+        connections = [c for c in self._reader.connections if c.topic in result]
+        promised = sum(c.msgcount for c in connections)
+        try:
+            for connection, stamp, message in self._reader.messages(connections):
+                times, messages = result[connection.topic]
+                times.append(stamp)
+                messages.append(message)
+        except Exception as err:  # as above
+            raise damaged(self.path, err) from err
+        found = sum(len(times) for times, _ in result.values())
+        if found < promised:
+            raise BagError(
+                f'{self.path}: holds {found} of the {promised} messages that its metadata.yaml '
+                'promises; copy the bag again'
+            )
+        return result
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._reader.close()
+
+
+def damaged(path: Path, err: Exception) -> BagError:
+    """Say which file of the bag is damaged and what can be done."""
+    reason = ' '.join(str(err).split()) or type(err).__name__
+    if 'metadata' in reason.lower() or 'yaml' in reason.lower():
+        advice = 'remove metadata.yaml to read the storage files without it'
+        return BagError(f'{path / "metadata.yaml"}: damaged ({reason}); {advice}')
+    files = storage_files(path)
+    name = files[0] if len(files) == 1 else path
+    advice = 'copy the bag again, or give the storage file itself to read what is left of it'
+    return BagError(f'{name}: truncated or damaged ({reason}); {advice}')
+
+
+class Sink:
+    """Writes MCAP with zstd-compressed chunks."""
+
+    def __init__(self, path: Path, topics: dict[str, str], metadata: dict[str, str]) -> None:
+        """Make the bag's folder."""
+        self._writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
+        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        for key, value in metadata.items():
+            self._writer.set_custom_data(key, value)
+        typestore = typestore_for(topics.values())
+        self._writer.open()
+        self._storage = cast(Any, self._writer.storage)
+        self._storage.compressor = compress
+        self._connections = {
+            topic: self._writer.add_connection(topic, kind, typestore=typestore)
+            for topic, kind in topics.items()
+        }
+
+    def write(self, topic: str, stamp: int, message: bytes) -> None:
+        """Append one serialised message."""
+        chunk = self._storage.chunk
+        if chunk.msgs and stamp - chunk.message_start_time > CHUNK_SECONDS * 1e9:
+            self._storage.close_chunk()
+            self._storage.bio.flush()
+        self._writer.write(self._connections[topic], stamp, message)
+
+    def close(self) -> None:
+        """Write the index and metadata.yaml."""
+        self._writer.close()
+
+
+def typestore_for(types: Iterable[str]) -> Any:
+    """Return a store that knows the types, those of the package and of sourced workspaces too."""
+    newest = max(
+        (store for store in Stores if store.name in ('ROS2_JAZZY', 'ROS2_KILTED')),
+        key=lambda store: store.name,
+    )
+    typestore = get_typestore(newest)
+    for name in set(types):
+        if name in typestore.fielddefs:
+            continue
+        parts = SEPARATOR.split(full_text(name))
+        for part, body in zip([name, *parts[1::2]], parts[0::2], strict=True):
+            if full_name(part) not in typestore.fielddefs:
+                typestore.register(get_types_from_msg(body, full_name(part)))
+    return typestore
