@@ -37,6 +37,7 @@ class PaceMaker:
             updates_per_step, warmup, window, total,
         )
         self._received = 0
+        self._lost = 0
         self._updates = 0
         self._changed = threading.Condition()
 
@@ -45,10 +46,15 @@ class PaceMaker:
         with self._changed:
             self._received, self._updates = received, updates
 
-    def note_received(self, rows: int) -> None:
-        """Count transitions that arrived; wakes a waiting trainer."""
+    def note_received(self, rows: int, taken: int | None = None) -> None:
+        """Count transitions that arrived; wakes a waiting trainer.
+
+        taken: steps that the simulator says it has taken; what it took and did not arrive, as in
+        the moment of a restart, is granted once more.
+        """
         with self._changed:
             self._received += rows
+            self._lost = max(0, taken - self._received) if taken is not None else 0
             self._changed.notify_all()
 
     def note_updated(self, updates: int) -> None:
@@ -72,7 +78,7 @@ class PaceMaker:
         if self._ratio == 0:
             return 0
         needed, most = self._updates / self._ratio + self._window, self._total / self._ratio
-        return self._warmup + math.ceil(min(needed, most))
+        return self._warmup + math.ceil(min(needed, most)) + self._lost
 
     def _allowed(self) -> int:
         if self._ratio == 0:

@@ -61,6 +61,19 @@ def test_lost_and_repeated_grants_change_nothing():
     assert not allowance.may_step() or allowance.taken < 21256
 
 
+def test_steps_that_never_arrived_are_granted_again():
+    pace, allowance = make(), Allowance()
+    allowance.update(pace.budget())
+    while allowance.may_step():
+        allowance.note_taken(BATCH)
+        if allowance.taken > 640:  # the first batches found nobody listening
+            pace.note_received(BATCH, allowance.taken)
+    assert not allowance.may_step()
+    allowance.update(pace.budget())
+    assert allowance.may_step()
+    assert exchange(pace, allowance, 0, 5000) >= 5000 + 640
+
+
 def test_a_simulator_that_joins_counts_from_what_was_received():
     pace = make()
     exchange(pace, Allowance(), 0, 5000)

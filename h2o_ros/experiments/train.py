@@ -93,7 +93,7 @@ def _load_real(options: argparse.Namespace, task, report: RunReport) -> Transiti
 
 
 def _gap_sample(trainer: Trainer, task, options: argparse.Namespace) -> GapSample | None:
-    if not trainer.config.needs_classifiers:
+    if not trainer.config.classifiers:
         return None
     simulator = make_simulator(
         task, 'simulator', batch=options.environments, seed=options.seed + 2, gap=options.gap

@@ -144,7 +144,8 @@ class Learner(BaseNode):
 
     def _on_transitions(self, message: TransitionBatch) -> None:
         if message.session == self._session:
-            self._training.receive(transitions_from_message(message, self._task))
+            rows = transitions_from_message(message, self._task)
+            self._training.receive(rows, message.last_step)
 
     def _on_evaluation(self, message: Evaluation) -> None:
         figures = EpisodeFigures(
@@ -195,7 +196,7 @@ class Learner(BaseNode):
 
     def _publish_gap(self) -> None:
         rows = self._training.newest(GAP_ROWS)
-        if rows is None or not self._trainer.config.needs_classifiers:
+        if rows is None or not self._trainer.config.classifiers:
             return
         u, ratio = self._trainer.dynamics_gap(rows)
         message = DynamicsGap(
@@ -242,7 +243,7 @@ class Learner(BaseNode):
 
     def _gap_sample(self) -> GapSample | None:
         rows = self._training.newest(GAP_ROWS)
-        if rows is None or not self._trainer.config.needs_classifiers:
+        if rows is None or not self._trainer.config.classifiers:
             return None
         return GapSample(rows.observation, self._trainer.dynamics_gap(rows)[0])
 

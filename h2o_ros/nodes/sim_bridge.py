@@ -66,7 +66,8 @@ class SimBridge(BaseNode):
         self._offer()
 
     def _offer(self) -> None:
-        if self._awaiting or not self._allowance.may_step():
+        heard = self._transitions.get_subscription_count() > 0
+        if self._awaiting or not heard or not self._allowance.may_step():
             return
         self._step += 1
         self._awaiting = True
@@ -83,8 +84,10 @@ class SimBridge(BaseNode):
         self._observation.publish(message)
 
     def _resend(self) -> None:
+        """Send an unanswered observation again; begin where the learner was not there yet."""
         if self._awaiting and time.monotonic() - self._sent_at > RESEND_AFTER:
             self._send()
+        self._offer()
 
     def _on_action(self, message: Action) -> None:
         if not self._awaiting or message.step != self._step:

@@ -39,10 +39,10 @@ class TrainingThread(threading.Thread):
         self._errands: collections.deque[Callable[[], None]] = collections.deque()
         self.error: BaseException | None = None
 
-    def receive(self, rows: Transitions) -> None:
-        """Take simulated transitions, from any thread."""
+    def receive(self, rows: Transitions, taken: int) -> None:
+        """Take simulated transitions, from any thread; taken: what the simulator counts so far."""
         self._inbox.append(rows)
-        self._pace.note_received(len(rows))
+        self._pace.note_received(len(rows), taken)
 
     def newest(self, most: int) -> Transitions | None:
         """Return up to `most` of the newest simulated steps; for the training thread."""
