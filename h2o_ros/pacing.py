@@ -46,7 +46,7 @@ class PaceMaker:
         with self._changed:
             self._received, self._updates = received, updates
 
-    def note_received(self, rows: int, taken: int | None = None) -> None:
+    def note_received(self, rows: int, taken: int) -> None:
         """Count transitions that arrived; wakes a waiting trainer.
 
         taken: steps that the simulator says it has taken; what it took and did not arrive, as in
@@ -54,7 +54,7 @@ class PaceMaker:
         """
         with self._changed:
             self._received += rows
-            self._lost = max(0, taken - self._received) if taken is not None else 0
+            self._lost = max(0, taken - self._received)
             self._changed.notify_all()
 
     def note_updated(self, updates: int) -> None:

@@ -24,7 +24,7 @@ def exchange(pace, allowance, updates, total, deliver=lambda budget: True):
             allowance.update(budget)
         while allowance.may_step():
             allowance.note_taken(BATCH)
-            pace.note_received(BATCH)
+            pace.note_received(BATCH, allowance.taken)
         updates += pace.wait_for_updates(100, timeout=0.0)
         pace.note_updated(updates)
     return allowance.taken
@@ -40,7 +40,7 @@ def test_ratio_of_updates_to_steps_holds_to_one_percent(ratio):
 def test_the_learner_never_runs_ahead_of_its_data():
     pace = make()
     assert pace.wait_for_updates(100, timeout=0.0) == 0
-    pace.note_received(1000 + 64)
+    pace.note_received(1000 + 64, 1000 + 64)
     assert pace.wait_for_updates(100, timeout=0.0) == 64
 
 

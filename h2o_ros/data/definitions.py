@@ -127,8 +127,10 @@ def _rosbags_text(name: str) -> str:
         (store for store in Stores if store.name in ('ROS2_JAZZY', 'ROS2_KILTED')),
         key=lambda store: store.name,
     )
-    text, _ = get_typestore(newest).generate_msgdef(name, ros_version=2)
-    return text
+    typestore = get_typestore(newest)
+    if name not in typestore.fielddefs:
+        raise KeyError(name)
+    return typestore.generate_msgdef(name, ros_version=2)[0]
 
 
 def full_text(name: str) -> str:

@@ -127,6 +127,8 @@ class SalvagedSource:
             for file in path.parent.glob(f'{path.name}*'):
                 shutil.copy(file, folder)
             connection = sqlite3.connect(Path(folder) / path.name)
+            # SQLite refuses a file shorter than its header says, unless the schema may be written
+            connection.execute('PRAGMA writable_schema=ON')
             count = 0
             try:
                 rows = connection.execute('SELECT id, name, type FROM topics').fetchall()

@@ -19,7 +19,8 @@ class StandingPose:
     """The legs at rest under the load at pitch 0.
 
     hip, knee: deflection in rad. axle_x, axle_z: the axle as seen from the hip in m. axle_height:
-    of the axle above the floor in m, a little under the wheel's radius.
+    of the axle above the floor in m, a little under the wheel's radius. hip_height: of the hip where
+    the z joint is at zero, m.
     """
 
     hip: float
@@ -27,6 +28,7 @@ class StandingPose:
     axle_x: float
     axle_z: float
     axle_height: float
+    hip_height: float
 
 
 def apply_parameters(model: mujoco.MjModel, parameters: RobotParameters) -> None:
@@ -36,7 +38,10 @@ def apply_parameters(model: mujoco.MjModel, parameters: RobotParameters) -> None
         dof = model.joint(name).dofadr[0]
         model.dof_frictionloss[dof] = 0.5 * parameters.coulomb_friction
         model.dof_damping[dof] = 0.5 * parameters.viscous_friction
-        model.actuator(name).dynprm[0] = parameters.torque_lag
+        actuator = model.actuator(name)
+        actuator.dynprm[0] = parameters.torque_lag
+        # The limit is one of the command; what the motor makes of it is the gain's affair.
+        actuator.ctrlrange[:] *= parameters.torque_gain
     for side in ('left', 'right'):
         tendon = model.tendon(f'{side}_rolling').id
         model.tendon_frictionloss[tendon] = 0.5 * parameters.rolling_resistance
@@ -62,7 +67,8 @@ def standing_pose(model: mujoco.MjModel) -> StandingPose:
     axle = data.body('left_wheel').xpos
     offset = axle - data.body('body').xpos
     hip, knee = (float(data.joint(name).qpos[0]) for name in LEG_JOINTS)
-    return StandingPose(hip, knee, float(offset[0]), float(offset[2]), float(axle[2]))
+    height = float(model.body('body').pos[2])
+    return StandingPose(hip, knee, float(offset[0]), float(offset[2]), float(axle[2]), height)
 
 
 def _place_mass(model: mujoco.MjModel, parameters: RobotParameters) -> None:

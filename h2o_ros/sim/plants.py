@@ -128,7 +128,7 @@ class VirtualPlant:
         upward = np.cos(theta) * pose.axle_z - np.sin(theta) * pose.axle_x
         state[rows, columns.position('x')] = start['x'] - forward
         state[rows, columns.velocity('x')] = start['x_dot'] - rate * upward
-        state[rows, columns.position('z')] = pose.axle_height - upward
+        state[rows, columns.position('z')] = pose.axle_height - upward - pose.hip_height
         state[rows, columns.velocity('z')] = rate * forward
         state[rows, columns.position('pitch')] = theta
         state[rows, columns.velocity('pitch')] = rate
@@ -150,6 +150,22 @@ class VirtualPlant:
         newest = states[:, :, self._wheel_columns]
         self.wheels = np.concatenate([self.wheels, newest], axis=1)[:, -1 - self._wheel_age :]
         self._measure(np.arange(self.batch))
+
+    def warm(self, torque: np.ndarray) -> None:
+        """Put torques (N, P) of the last P periods, oldest first, on their way; P covers the delay.
+
+        The lag's state becomes what these commands have made of it, the oldest one held before.
+        """
+        count = self.commands.shape[1]
+        self.commands[:] = torque[:, ::-1][:, :count]
+        made = torque[:, 0].copy()
+        kept = np.exp(-self.physics.model.opt.timestep / self.parameters.torque_lag)
+        for period in range(torque.shape[1]):
+            for age in self._issued:
+                command = torque[:, max(0, period - age)]
+                made = command + kept * (made - command)
+        half = 0.5 * self.parameters.torque_gain * made
+        self.physics.state[:, 1 + self.physics.model.nq + self.physics.model.nv :] = half[:, None]
 
     def sensors(self) -> dict[str, np.ndarray]:
         """Return the readings of the last measurement: noise is drawn once a period."""
