@@ -1,0 +1,1 @@
+"""H2O and its ablations: configuration, networks, losses, update, trainer and policy file."""

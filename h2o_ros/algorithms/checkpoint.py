@@ -1,0 +1,106 @@
+"""Checkpoints: everything that a training run needs to go on as if it had not stopped.
+
+In the file: parameters, Adam's moments, targets, averaged actor, temperature, the simulated rows,
+scalings, counters, seeds, configuration and the task's contract. Random numbers follow from seeds
+and counters. Real rows are not in it; a digest holds that the same recordings are given again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from h2o_ros.algorithms import tensor_file
+from h2o_ros.algorithms.config import H2OConfig, config_from
+from h2o_ros.errors import CheckpointError
+from h2o_ros.task import Task
+from h2o_ros.transitions import Transitions
+
+if TYPE_CHECKING:
+    from h2o_ros.algorithms.trainer import Trainer
+
+KIND = 'h2o_ros checkpoint 1'
+WAY_OUT = 'resume from an older checkpoint or start anew'
+
+
+def save(trainer: Trainer, path: str | Path) -> None:
+    """Write a checkpoint, whole or not at all."""
+    arrays = {f'state/{k}': v.cpu().numpy() for k, v in trainer.state.tensors().items()}
+    for name in ('scale', 'shift', 'gap_deviation'):
+        arrays[f'scaling/{name}'] = getattr(trainer.scaling, name).cpu().numpy()
+    for index in range(len(trainer.seeds)):
+        filled = trainer.simulated.filled(index)
+        arrays[f'simulated/{index}'] = trainer.simulated.rows[index, :filled].cpu().numpy()
+    document = {
+        'config': trainer.config.as_mapping(),
+        'contract': trainer.task.contract(),
+        'task': trainer.task.name,
+        'seeds': list(trainer.seeds),
+        'updates': trainer.updates,
+        'acts': trainer.acts,
+        'added': trainer.simulated.added,
+        'capacity': trainer.simulated.capacity,
+        'real_digest': trainer.real_digest,
+    }
+    tensor_file.write_atomically(path, tensor_file.pack(KIND, document, arrays), CheckpointError)
+
+
+def load(
+    cls: type[Trainer], path: str | Path, config: H2OConfig | None, task: Task,
+    real: Transitions | None, device: str,
+) -> Trainer:
+    """Return the trainer of a checkpoint; see Trainer.load."""
+    data = tensor_file.read(path, CheckpointError, 'check the path')
+    document, arrays = tensor_file.unpack(KIND, data, str(path), CheckpointError, WAY_OUT)
+    _check_task(path, document, task)
+    stored = config_from(document['config'], f'{path}: config')
+    _check_config(path, stored, config or stored)
+    try:
+        trainer = cls(config or stored, task, real, document['seeds'], device)
+        _check_real(path, document['real_digest'], trainer.real_digest)
+        _fill(trainer, document, arrays)
+    except (KeyError, RuntimeError, ValueError) as err:
+        raise CheckpointError(f'{path}: does not fit this trainer ({err}); {WAY_OUT}') from err
+    return trainer
+
+
+def _fill(trainer: Trainer, document: dict, arrays: dict[str, np.ndarray]) -> None:
+    tensors = {k: torch.from_numpy(v.copy()) for k, v in arrays.items()}
+    for name, tensor in trainer.state.tensors().items():
+        tensor.copy_(tensors[f'state/{name}'])
+    scaling = (tensors[f'scaling/{k}'] for k in ('scale', 'shift', 'gap_deviation'))
+    trainer.scaling = type(trainer.scaling)(*scaling).to(trainer.device)
+    for index in range(len(trainer.seeds)):
+        rows = tensors[f'simulated/{index}']
+        trainer.simulated.rows[index, : len(rows)] = rows.to(trainer.device)
+    trainer.simulated.added = list(document['added'])
+    trainer.state.updates, trainer.acts = document['updates'], document['acts']
+
+
+def _check_task(path: str | Path, document: dict, task: Task) -> None:
+    differing = [k for k, v in task.contract().items() if document['contract'].get(k) != v]
+    if differing:
+        raise CheckpointError(
+            f'{path}: made for task {document["task"]!r}, which differs from task {task.name!r} in '
+            f'{", ".join(differing)}; give its own task'
+        )
+
+
+def _check_config(path: str | Path, stored: H2OConfig, given: H2OConfig) -> None:
+    mine, theirs = stored.as_mapping(), given.as_mapping()
+    differing = [f'{k} ({mine[k]} there, {v} here)' for k, v in theirs.items() if mine[k] != v]
+    if differing:
+        raise CheckpointError(
+            f'{path}: made by another configuration: {", ".join(differing)}; give the same '
+            'algorithm and settings, or none'
+        )
+
+
+def _check_real(path: str | Path, stored: str, given: str) -> None:
+    if stored != given:
+        raise CheckpointError(
+            f'{path}: was trained on other recordings than those given; give the same bags'
+        )

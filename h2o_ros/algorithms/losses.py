@@ -1,0 +1,179 @@
+"""The losses of H2O, each with its derivative by the network outputs it is made of.
+
+Source: H. Niu et al., "When to Trust Your Simulator: Dynamics-Aware Hybrid Offline-and-Online
+Reinforcement Learning", NeurIPS 2022. Equation numbers are the paper's. Index 0 of a classifier's
+two logits is real, 1 is simulated. S counts seeds, K = 2 twin critics or the two classifiers.
+
+Every function returns the loss of each seed and the derivative of the sum over seeds.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+LOG_STD_LIMITS = (-20.0, 2.0)
+LOG_2 = math.log(2.0)
+HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+
+
+def classifier_loss(outputs: Tensor, sign: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of both domain classifiers with their coupling (appendix B.1).
+
+        z = 2 tanh(outputs)                    logits of D_sa and of D_sas on its own
+        l_sa = z_sa[sim] - z_sa[real]          log p(sim | s, a) / p(real | s, a)
+        l_sas = l_sa + z_sas[sim] - z_sas[real]
+        L = mean over real rows of softplus(l) + mean over simulated rows of softplus(-l)
+
+    which is -log p(real | real row) - log p(sim | simulated row). The loss of l_sas flows into
+    D_sa as well.
+
+    outputs: (2, S, rows, 2), D_sa then D_sas, before the tanh. sign: (rows,), 1 on real rows, -1 on
+    as many simulated rows.
+    Returns the losses (2, S) and the derivative by `outputs`.
+    """
+    z = torch.tanh(outputs)
+    signed = torch.mul(z[..., 1] - z[..., 0], 2.0).cumsum(0).mul_(sign)
+    each = 0.5 * sign.numel()
+    slope = torch.sigmoid(signed).mul_(sign).mul_(2.0 / each)
+    slope[0] += slope[1]
+    by_z = torch.stack((-slope, slope), -1)
+    return softplus(signed).sum(-1) / each, torch.ops.aten.tanh_backward(by_z, z)
+
+
+def dynamics_gap(outputs: Tensor, samples: int) -> tuple[Tensor, Tensor]:
+    """Log ratio of the two dynamics from D_sas alone (eq. 7; D_sa cancels exactly).
+
+        log p_sim/p_real = (l_sas) - (l_sa) = z_sas[sim] - z_sas[real]
+
+    outputs: (S, rows x (1 + samples), 2) before the tanh; of each row first the next state that was
+    reached, then N next states drawn around it.
+    Returns log p_real/p_sim of the step taken (S, rows), and u (eq. 33 with a mean over the N
+    samples, before clipping) (S, rows).
+    """
+    z = torch.tanh(outputs)
+    log_ratio = torch.mul(z[..., 1] - z[..., 0], 2.0).unflatten(-1, (-1, 1 + samples))
+    return -log_ratio[..., 0], log_ratio[..., 1:].mean(-1)
+
+
+def log_omega(u: Tensor) -> Tensor:
+    """Return log of omega = u / sum(u) (section 4.2) without leaving the log domain."""
+    logarithm = u.log()
+    return logarithm - torch.logsumexp(logarithm, -1, keepdim=True)
+
+
+def bellman_loss(q: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Importance-weighted Bellman error (eq. 8, without its factor 1/2, as the authors' code).
+
+        L = sum over rows of w (Q(s, a) - y)²
+        w = 1 / real rows                        on real rows
+        w = clip(p_real/p_sim) / simulated rows  on simulated rows
+
+    q: (K, S, rows). target y: (S, rows), a constant. weight: (S, rows).
+    """
+    error = q - target
+    weighted = weight * error
+    return (weighted * error).sum(-1), 2.0 * weighted
+
+
+def soft_maximum(q_sim: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log sum omega exp(Q) over simulated rows (eq. 6), (K, S), and its derivative.
+
+    The derivative is softmax(Q + log omega): the distribution d_phi of eq. 5.
+    """
+    shifted = q_sim + log_weight
+    return torch.logsumexp(shifted, -1), torch.softmax(shifted, -1)
+
+
+def weighted_mean(q_sim: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return sum omega Q over simulated rows (eq. 10 and 19, H2O(v)) and its derivative omega."""
+    omega = log_weight.exp().expand_as(q_sim)
+    return (omega * q_sim).sum(-1), omega
+
+
+def regularisation(
+    q: Tensor, real_rows: int, log_weight: Tensor, mean: bool, limit: float
+) -> tuple[Tensor, Tensor]:
+    """Value regularisation before beta (eq. 6 or 10), clipped to ±limit.
+
+        R = softmax-or-mean over simulated rows of Q  -  mean over real rows of Q
+
+    q: (K, S, rows), real rows first. Returns (K, S) and the derivative by q, zero where clipped.
+    """
+    function = weighted_mean if mean else soft_maximum
+    pushed, by_sim = function(q[..., real_rows:], log_weight)
+    raw = pushed - q[..., :real_rows].mean(-1)
+    by_real = torch.full_like(q[..., :real_rows], -1.0 / real_rows)
+    inside = (raw.abs() <= limit).unsqueeze(-1)
+    return raw.clamp(-limit, limit), torch.cat((by_real, by_sim), -1) * inside
+
+
+class SquashedGaussian:
+    """The actor's distribution: a = tanh(x), x = mean + std * noise (SAC).
+
+        log std = clip(multiplier * head + offset)
+        log pi = sum over fields of -noise²/2 - log std - log(2 pi)/2 - log(1 - a²)
+
+    outputs: (S, rows, 2 A), mean then head. scale: (S, 2), multiplier and offset, trained like any
+    other parameter. noise: (S, rows, A), standard normal.
+    """
+
+    def __init__(self, outputs: Tensor, scale: Tensor, noise: Tensor) -> None:
+        mean, self.head = outputs.chunk(2, -1)
+        self.multiplier = scale[:, None, :1]
+        self.raw = torch.addcmul(scale[:, None, 1:], self.head, self.multiplier)
+        self.log_std = self.raw.clamp(*LOG_STD_LIMITS)
+        self.spread = self.log_std.exp() * noise
+        self.noise = noise
+        self.x = mean + self.spread
+        self.action = torch.tanh(self.x)
+
+    def log_probability(self, rows: int) -> Tensor:
+        """Return log pi of the first `rows` rows, (S, rows)."""
+        x, noise, log_std = self.x[:, :rows], self.noise[:, :rows], self.log_std[:, :rows]
+        # log(1 - tanh²(x)) = 2 (log 2 - x - softplus(-2x)) does not cancel for large |x|
+        density = softplus(-2.0 * x).add_(x).mul_(2.0).sub_(log_std)
+        density = density.addcmul_(noise, noise, value=-0.5)
+        return density.sum(-1) - (HALF_LOG_2PI + 2.0 * LOG_2) * x.shape[-1]
+
+    def backward(
+        self, by_action: Tensor, by_log_probability: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return derivatives by `outputs` and by `scale` of a loss on the first rows.
+
+        by_action: (S, n, A). by_log_probability: (S, 1, 1), equal for all n rows.
+        With x = mean + std * noise:  d log pi / dx = 2 a,  d log pi / d log std = -1 + 2 a std noise.
+        """
+        n = by_action.shape[1]
+        action, raw = self.action[:, :n], self.raw[:, :n]
+        by_x = torch.ops.aten.tanh_backward(by_action, action)
+        by_x = torch.addcmul(by_x, action, by_log_probability, value=2.0)
+        by_raw = torch.addcmul(-by_log_probability, by_x, self.spread[:, :n])
+        by_raw = by_raw * ((raw >= LOG_STD_LIMITS[0]) & (raw <= LOG_STD_LIMITS[1]))
+        by_scale = torch.stack(
+            ((by_raw * self.head[:, :n]).sum((1, 2)), by_raw.sum((1, 2))), -1
+        )
+        return torch.cat((by_x, by_raw * self.multiplier), -1), by_scale
+
+
+def actor_loss(log_pi: Tensor, q: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
+    """SAC's actor loss (algorithm 1, line 7): mean of temperature * log pi - min over critics of Q.
+
+    log_pi: (S, rows). q: (2, S, rows) at the actor's own actions. temperature: (S,), a constant.
+    Returns (S,) and the derivative by q; that by log pi is temperature / rows.
+    """
+    rows = log_pi.shape[-1]
+    loss = (temperature.unsqueeze(-1) * log_pi - torch.minimum(q[0], q[1])).mean(-1)
+    first = (q[0] < q[1]).to(q.dtype).mul_(-1.0 / rows)
+    return loss, torch.stack((first, -1.0 / rows - first))
+
+
+def temperature_loss(
+    log_temperature: Tensor, log_pi: Tensor, target_entropy: float
+) -> tuple[Tensor, Tensor]:
+    """Tune the temperature: -log lambda * mean(log pi + target entropy), and its derivative, (S,)."""
+    slope = -(log_pi.mean(-1) + target_entropy)
+    return log_temperature * slope, slope

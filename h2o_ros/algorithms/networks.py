@@ -1,0 +1,155 @@
+"""Multi-layer perceptrons for many networks at once, with a backward pass written out.
+
+A batch of networks shares every call: weights are (G, in, out), inputs (G, rows, in). G counts
+seeds, or kind x seeds with the kind first (twin critics, the two domain classifiers), so that one
+kind is a contiguous slice. All parameters that one optimiser moves lie in one flat vector; the
+layers are views of it, and so are their gradients.
+
+The backward pass is by hand because autograd costs more than the arithmetic at these sizes; a test
+holds it against autograd.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+NORM_EPSILON = 1e-5
+
+
+class Layer(NamedTuple):
+    """Weight (G, in, out) and bias (G, 1, out): y = x W + b."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+class Tape(NamedTuple):
+    """What the backward pass needs: each layer's input, and its normalisation where there is one."""
+
+    inputs: list[Tensor]
+    normalised: list[tuple[Tensor, Tensor, Tensor]]
+
+
+class Parameters:
+    """One flat vector of parameters with its gradient and Adam's moments.
+
+    shapes: what lies in it, in order. `layers` and `gradient_layers` give views by prefix.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], device: str = 'cpu') -> None:
+        self.shapes = dict(shapes)
+        size = sum(math.prod(shape) for shape in self.shapes.values())
+        self.value, self.gradient, self.mean, self.square = torch.zeros(4, size, device=device)
+        self.views = self._cut(self.value)
+        self.gradient_views = self._cut(self.gradient)
+
+    def span(self, prefix: str) -> slice:
+        """Return where the entries named `prefix/...` lie; they must be neighbours."""
+        start = stop = offset = 0
+        for name, shape in self.shapes.items():
+            if name.startswith(prefix + '/'):
+                start, stop = (start if stop else offset), offset + math.prod(shape)
+            offset += math.prod(shape)
+        return slice(start, stop)
+
+    def layers(self, prefix: str) -> list[Layer]:
+        """Return the layers of the network `prefix`."""
+        return layers_of(self.views, prefix)
+
+    def gradient_layers(self, prefix: str) -> list[Layer]:
+        """Return the places of their gradients."""
+        return layers_of(self.gradient_views, prefix)
+
+    def _cut(self, flat: Tensor) -> dict[str, Tensor]:
+        pieces = flat.split([math.prod(shape) for shape in self.shapes.values()])
+        return {
+            name: piece.view(shape)
+            for piece, (name, shape) in zip(pieces, self.shapes.items(), strict=True)
+        }
+
+
+def layers_of(views: Mapping[str, Tensor], prefix: str) -> list[Layer]:
+    """Collect the layers `prefix/weight0, prefix/bias0, ...` of named tensors."""
+    count = sum(name.startswith(f'{prefix}/weight') for name in views)
+    return [Layer(views[f'{prefix}/weight{i}'], views[f'{prefix}/bias{i}']) for i in range(count)]
+
+
+def mlp_shapes(prefix: str, networks: int, sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of `networks` perceptrons with the given layer sizes, input to output."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for i, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        shapes[f'{prefix}/weight{i}'] = (networks, inputs, outputs)
+        shapes[f'{prefix}/bias{i}'] = (networks, 1, outputs)
+    return shapes
+
+
+def initialise(
+    layers: Sequence[Layer], network: int, generator: torch.Generator, small_output: bool
+) -> None:
+    """Draw one network's parameters: uniform within 1/sqrt(inputs), as torch.nn.Linear does.
+
+    small_output: the last layer Xavier-uniform times 0.01 with zero bias, so that policies start
+    near zero torque and critics near zero value (the authors' code).
+    """
+    for layer in layers:
+        weight, bias = layer.weight[network], layer.bias[network]
+        bound = 1.0 / math.sqrt(len(weight))
+        for tensor in (weight, bias):
+            drawn = torch.rand(tensor.shape, generator=generator)
+            tensor.copy_((2.0 * drawn - 1.0) * bound)
+    if small_output:
+        weight, bias = layers[-1].weight[network], layers[-1].bias[network]
+        bound = 0.01 * math.sqrt(6.0 / sum(weight.shape))
+        weight.copy_((2.0 * torch.rand(weight.shape, generator=generator) - 1.0) * bound)
+        bias.zero_()
+
+
+def forward(layers: Sequence[Layer], x: Tensor, layer_norm: bool = False) -> tuple[Tensor, Tape]:
+    """Return the outputs (G, rows, out), linear after ReLU layers, and the tape.
+
+    layer_norm: bring each hidden layer to mean 0 and variance 1 over its units before the ReLU.
+    """
+    tape = Tape([], [])
+    for layer in layers[:-1]:
+        tape.inputs.append(x)
+        x = torch.baddbmm(layer.bias, x, layer.weight)
+        if layer_norm:
+            before = x
+            x, mean, spread = torch.native_layer_norm(before, before.shape[-1:], None, None, NORM_EPSILON)
+            tape.normalised.append((before, mean, spread))
+        x = torch.relu_(x)
+    tape.inputs.append(x)
+    return torch.baddbmm(layers[-1].bias, x, layers[-1].weight), tape
+
+
+def backward(
+    layers: Sequence[Layer],
+    tape: Tape,
+    output_gradient: Tensor,
+    gradients: Sequence[Layer],
+    rows: int | None = None,
+) -> Tensor:
+    """Write the gradients of the parameters; return that of the first layer's output.
+
+    output_gradient: (G, rows, out), the derivative of the loss by the network's output.
+    rows: only the first `rows` rows count for the parameters; the rest is passed through only.
+    """
+    d = output_gradient
+    for i in reversed(range(len(layers))):
+        counted, x = (d, tape.inputs[i]) if rows is None else (d[:, :rows], tape.inputs[i][:, :rows])
+        torch.bmm(x.mT, counted, out=gradients[i].weight)
+        torch.sum(counted, 1, keepdim=True, out=gradients[i].bias)
+        if i > 0:
+            d = torch.bmm(d, layers[i].weight.mT)
+            d = torch.ops.aten.threshold_backward(d, tape.inputs[i], 0.0)
+            if tape.normalised:
+                before, mean, spread = tape.normalised[i - 1]
+                d = torch.ops.aten.native_layer_norm_backward(
+                    d, before, before.shape[-1:], mean, spread, None, None, [True, False, False]
+                )[0]
+    return d

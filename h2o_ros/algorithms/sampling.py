@@ -1,0 +1,109 @@
+"""What each update is made on: rows drawn from the buffers, and noise.
+
+The random numbers of update n depend on the seed and n alone. So a checkpoint keeps no generators,
+it does not matter in what portions updates are asked for, and several seeds trained as one batch
+see what each would see alone. Numbers are drawn, and rows gathered, for a block of updates at once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from h2o_ros.algorithms.config import H2OConfig
+from h2o_ros.algorithms.replay import RowLayout, Scaling, SimulatedRows
+from h2o_ros.algorithms.update import Inputs, Noise, prepare
+
+BLOCK = 16
+PURPOSES = {'networks': 0, 'update': 1, 'action': 2, 'gap': 3}
+
+
+def generator(seed: int, purpose: str, number: int = 0) -> torch.Generator:
+    """Return a generator for one purpose, independent of all others."""
+    sequence = np.random.SeedSequence([seed, PURPOSES[purpose], number])
+    return torch.Generator().manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
+
+
+class Sampler:
+    """Draws and arranges the inputs of updates for several seeds."""
+
+    def __init__(self, config: H2OConfig, layout: RowLayout, seeds: tuple[int, ...]) -> None:
+        self.config, self.layout, self.seeds = config, layout, seeds
+        o, a = layout.observation, layout.action
+        self._each = config.classifier_batch if config.classifiers else 0
+        self._batch = config.real_batch + config.sim_batch
+        gap_rows = config.sim_batch if config.classifiers else 0
+        self._noise_shapes = (
+            (2 * self._each, 2 * o + a),
+            (gap_rows, config.gap_samples, o),
+            (2 * self._batch, a),
+        )
+        self._block = -1
+        self._uniform = self._normal = torch.empty(0)
+
+    def inputs(
+        self, first: int, most: int, real: Tensor | None, simulated: SimulatedRows, scaling: Scaling
+    ) -> list[Inputs]:
+        """Return the inputs of updates first, first + 1, ...: up to `most`, to the block's end.
+
+        real: (N, W) rows common to all seeds. Uniform numbers are kept and turned into row numbers
+        here, since the simulated buffer grows between calls.
+        """
+        block, start = divmod(first, BLOCK)
+        if block != self._block:
+            self._draw(block)
+        part = slice(start, start + min(most, BLOCK - start))
+        device = scaling.scale.device
+        agent, classifier = self._gather(self._uniform[part].to(device), real, simulated)
+        prepared = prepare(
+            self.config,
+            self.layout,
+            scaling.apply(agent),
+            scaling.apply(classifier),
+            self._noise(self._normal[part].to(device)),
+            scaling.gap_deviation,
+        )
+        return [Inputs(*tensors) for tensors in zip(*(t.unbind(0) for t in prepared), strict=True)]
+
+    def _draw(self, block: int) -> None:
+        """Draw a block's numbers: uniform in [0, 1), one a row; standard normal for the noise."""
+        rows = self._batch + 2 * self._each
+        size = sum(int(np.prod(shape)) for shape in self._noise_shapes)
+        generators = [generator(seed, 'update', block) for seed in self.seeds]
+        self._uniform = torch.stack(
+            [torch.rand(BLOCK, rows, generator=g, dtype=torch.float64) for g in generators], 1
+        )
+        self._normal = torch.stack([torch.randn(BLOCK, size, generator=g) for g in generators], 1)
+        self._block = block
+
+    def _noise(self, normal: Tensor) -> Noise:
+        sizes = [int(np.prod(shape)) for shape in self._noise_shapes]
+        pieces = normal.split(sizes, -1)
+        return Noise(
+            *(p.unflatten(-1, s) for p, s in zip(pieces, self._noise_shapes, strict=True))
+        )
+
+    def _gather(
+        self, uniform: Tensor, real: Tensor | None, simulated: SimulatedRows
+    ) -> tuple[Tensor, Tensor]:
+        """Return the agent's rows (U, S, rows, W) and the classifiers' (U, S, 2 rows, W)."""
+        config, (updates, s, _) = self.config, uniform.shape
+        from_real, from_sim = uniform.split(
+            [config.real_batch + self._each, config.sim_batch + self._each], -1
+        )
+        width = self.layout.width
+        none = simulated.rows.new_empty(updates, s, 0, width)
+        real_rows = sim_rows = none
+        if real is not None and config.real_batch:
+            index = (from_real * len(real)).long()
+            real_rows = real.index_select(0, index.flatten()).view(updates, s, -1, width)
+        if config.sim_batch:
+            filled = torch.tensor([[simulated.filled(i)] for i in range(s)], device=uniform.device)
+            start = torch.arange(s, device=uniform.device)[:, None] * simulated.capacity
+            index = (from_sim * filled).long() + start
+            flat = simulated.rows.view(-1, width)
+            sim_rows = flat.index_select(0, index.flatten()).view(updates, s, -1, width)
+        r, m = config.real_batch, config.sim_batch
+        agent = torch.cat((real_rows[:, :, :r], sim_rows[:, :, :m]), 2)
+        return agent, torch.cat((real_rows[:, :, r:], sim_rows[:, :, m:]), 2)

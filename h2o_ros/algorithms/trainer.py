@@ -1,0 +1,194 @@
+"""The trainer: buffers, updates, acting, policies and checkpoints of several seeds in one batch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from h2o_ros.algorithms import checkpoint, losses
+from h2o_ros.algorithms.arithmetic import fast_arithmetic
+from h2o_ros.algorithms.config import H2OConfig
+from h2o_ros.algorithms.networks import forward, layers_of
+from h2o_ros.algorithms.policy import Policy
+from h2o_ros.algorithms.replay import RowLayout, Scaling, SimulatedRows, make_rows
+from h2o_ros.algorithms.sampling import Sampler, generator
+from h2o_ros.algorithms.update import Shape, State, dynamics_gap, gap_inputs, update
+from h2o_ros.task import Task
+from h2o_ros.transitions import Transitions
+
+
+class Trainer:
+    """Trains one policy per seed; every number depends on its seed, never on the other seeds.
+
+    real: the recorded transitions of all seeds, None where config.real_batch is 0. Not thread-safe:
+    the caller lets one thread at a time in. ValueError: real rows are missing, of another task or
+    not finite.
+    """
+
+    def __init__(
+        self, config: H2OConfig, task: Task, real: Transitions | None, seeds: Sequence[int],
+        device: str = 'cpu',
+    ) -> None:
+        if not seeds:
+            raise ValueError('seeds: expected at least one, got none')
+        if real is not None and len(real) == 0:
+            raise ValueError('real: expected at least one transition, got none')
+        if real is None and config.real_batch > 0:
+            raise ValueError('real: expected recorded transitions, since real_batch is above 0')
+        self.config, self.task, self.seeds, self.device = config, task, tuple(seeds), device
+        self.layout = RowLayout(len(task.observation), len(task.action))
+        shape = Shape(len(seeds), self.layout.observation, self.layout.action)
+        self.state = State(config, shape, device)
+        for index, seed in enumerate(self.seeds):
+            self.state.initialise(index, generator(seed, 'networks'))
+        self.acts = 0
+        self.sampler = Sampler(config, self.layout, self.seeds)
+        self.scaling = Scaling.identity(len(seeds), self.layout).to(device)
+        capacity = config.sim_buffer_rows
+        self.real: Tensor | None = None
+        if real is not None:
+            rows = make_rows(real, config, task)
+            self.real = rows.to(device)
+            self.scaling = Scaling.fit([rows] * len(seeds), config, task).to(device)
+            capacity = max(1, int(config.sim_buffer_ratio * len(real)))
+        self.simulated = SimulatedRows(len(seeds), capacity, self.layout.width, device)
+        self._metrics: dict[str, Tensor] = {}
+
+    @property
+    def updates(self) -> int:
+        """Updates made."""
+        return self.state.updates
+
+    @property
+    def simulated_steps(self) -> int:
+        """Simulated rows received by the seed that has the fewest."""
+        return min(self.simulated.added)
+
+    @property
+    def real_digest(self) -> str:
+        """The SHA-256 of the real rows as the learner holds them; empty where there are none."""
+        if self.real is None:
+            return ''
+        return hashlib.sha256(self.real.cpu().numpy().tobytes()).hexdigest()
+
+    def add_simulated(self, batch: Transitions, seed_index: int = 0) -> None:
+        """Append simulated transitions to one seed's buffer."""
+        self.simulated.add(seed_index, make_rows(batch, self.config, self.task).to(self.device))
+
+    @torch.inference_mode()
+    def update(self, count: int) -> None:
+        """Make `count` updates of all seeds; ValueError where simulated rows are still missing."""
+        if self.config.sim_batch > 0 and self.simulated_steps == 0:
+            raise ValueError('update: needs simulated rows of every seed; add some first')
+        if self.real is None and self.updates == 0:
+            self._fit_to_simulated()
+        beta, left = self.config.beta_of(self.task.name), count
+        with fast_arithmetic(max(self.config.hidden + self.config.classifier_hidden)):
+            while left > 0:
+                for inputs in self.sampler.inputs(
+                    self.updates, left, self.real, self.simulated, self.scaling
+                ):
+                    left -= 1
+                    metrics = update(self.state, inputs, beta, self.learning_rate, left == 0)
+                    self._metrics = metrics or self._metrics
+
+    @property
+    def learning_rate(self) -> float:
+        """The Adam step of the next update."""
+        done = min(1.0, self.updates / self.config.updates_total)
+        fall = 1.0 - self.config.learning_rate_final_fraction
+        return self.config.learning_rate * (1.0 - fall * done)
+
+    def metrics(self) -> dict[str, np.ndarray]:
+        """Return the newest metrics by the names of LearnerStatus, (S,) each; empty before any."""
+        return {
+            name: (value.mean(0) if value.ndim == 2 else value).cpu().numpy()
+            for name, value in self._metrics.items()
+        }
+
+    @torch.inference_mode()
+    def act(self, observation: np.ndarray, deterministic: bool = False) -> np.ndarray:
+        """Return actions (S, N, A) of the current actors for observations (S, N, O), SI units."""
+        raw = torch.from_numpy(np.ascontiguousarray(observation, np.float32)).to(self.device)
+        agent, a = self.state.agent_parameters, self.layout.action
+        outputs, _ = forward(agent.layers('actor'), self.scaling.standardise(raw))
+        if deterministic:
+            action = torch.tanh(outputs[..., :a])
+        else:
+            shape = (observation.shape[1], a)
+            noise = [
+                torch.randn(shape, generator=generator(seed, 'action', self.acts))
+                for seed in self.seeds
+            ]
+            self.acts += 1
+            noise_of_all = torch.stack(noise).to(self.device)
+            scale = agent.views['scale/log_std']
+            action = losses.SquashedGaussian(outputs, scale, noise_of_all).action
+        lower, upper = self.task.action_lower, self.task.action_upper
+        unscaled = (lower + upper) / 2 + (upper - lower) / 2 * action.cpu().numpy()
+        return np.clip(unscaled, lower, upper)
+
+    def policy(self, seed_index: int = 0, averaged: bool = True, version: int = 0) -> Policy:
+        """Return one seed's policy; averaged: the actor's running mean where the recipe keeps one."""
+        state, o = self.state, self.layout.observation
+        names = [k for k in state.agent_parameters.shapes if k.startswith(('actor/', 'scale/'))]
+        views = {name: state.agent_parameters.views[name] for name in names}
+        if averaged and self.config.actor_average > 0.0:
+            views = state.average_views()
+        layers = layers_of(views, 'actor')
+        return Policy(
+            [layer.weight[seed_index].cpu().numpy().copy() for layer in layers],
+            [layer.bias[seed_index, 0].cpu().numpy().copy() for layer in layers],
+            views['scale/log_std'][seed_index].cpu().numpy().copy(),
+            self.scaling.scale[seed_index, :o].cpu().numpy().copy(),
+            self.scaling.shift[seed_index, :o].cpu().numpy().copy(),
+            self.task.contract(),
+            version,
+            self.updates,
+        )
+
+    @torch.inference_mode()
+    def dynamics_gap(
+        self, batch: Transitions, seed_index: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return u in nats and p_real/p_sim before clipping, (N,) each, of given transitions."""
+        if not self.config.classifiers:
+            raise ValueError('dynamics_gap: this algorithm trains no classifiers')
+        raw = make_rows(batch, self.config, self.task).to(self.device)
+        rows = self.scaling.apply(raw.expand(len(self.seeds), -1, -1))[seed_index]
+        noise = torch.randn(
+            (len(rows), self.config.gap_samples, self.layout.observation),
+            generator=generator(self.seeds[seed_index], 'gap', self.updates),
+        ).to(self.device)
+        one = slice(seed_index, seed_index + 1)
+        inputs = gap_inputs(self.layout, rows[None], noise[None], self.scaling.gap_deviation[one])
+        gap = dynamics_gap(self.state, inputs, one)
+        return gap.u[0].cpu().numpy(), gap.ratio[0].cpu().numpy()
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint, whole or not at all."""
+        checkpoint.save(self, path)
+
+    @classmethod
+    def load(
+        cls, path: str | Path, config: H2OConfig | None, task: Task, real: Transitions | None,
+        device: str = 'cpu',
+    ) -> Trainer:
+        """Go on from a checkpoint as if there had been no interruption.
+
+        config: None takes the checkpoint's. CheckpointError: the file is torn, or was made by another
+        configuration, for another task, or on other recordings.
+        """
+        return checkpoint.load(cls, path, config, task, real, device)
+
+    def _fit_to_simulated(self) -> None:
+        """Without real rows, observations are standardised by the simulated ones that came first."""
+        parts = [
+            self.simulated.rows[i, : self.simulated.filled(i)].cpu() for i in range(len(self.seeds))
+        ]
+        self.scaling = Scaling.fit(parts, self.config, self.task).to(self.device)

@@ -1,0 +1,376 @@
+"""One update of H2O (algorithm 1): classifiers, then temperature, actor and critics, then targets.
+
+`update` reads and changes nothing but the state and inputs it is given, and draws nothing: the
+batches and the noise come in through `prepare`, for many updates at once, so that the work common
+to them is done in a few large calls. All networks carry a seed dimension S; seeds never meet.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from h2o_ros.algorithms import losses
+from h2o_ros.algorithms.config import H2OConfig
+from h2o_ros.algorithms.networks import (
+    Layer,
+    Parameters,
+    Tape,
+    backward,
+    forward,
+    initialise,
+    layers_of,
+    mlp_shapes,
+)
+from h2o_ros.algorithms.replay import RowLayout
+
+BETA_1, BETA_2, ADAM_EPSILON = 0.9, 0.999, 1e-8
+
+
+class Noise(NamedTuple):
+    """Standard normal numbers of U updates for S seeds, leading dimensions (U, S).
+
+    classifier (rows, 2 O + A): real rows, then simulated ones. gap (sim rows, N, O).
+    action (2 rows, A): the actor's actions at s (real rows, sim rows), then at s' likewise.
+    """
+
+    classifier: Tensor
+    gap: Tensor
+    action: Tensor
+
+
+class Inputs(NamedTuple):
+    """What one update computes on; with a leading dimension (U,) what `prepare` returns.
+
+    classifier (2, S, rows, 2 O + A): for D_sa with s' blanked, and for D_sas; noise added
+    gap        (S, sim rows (1 + N), 2 O + A): the step taken, then N next states drawn around it
+    states     (S, 2 rows, O): s then s'
+    critic     (2, S, 2 rows, O + A): the batch's (s, a), then s with room for the actor's action
+    target     (2, S, rows, O + A): s' with room for the actor's action
+    reward     (S, rows), continuation (S, rows): y = reward + continuation x next value
+    noise      (S, 2 rows, A)
+    """
+
+    classifier: Tensor
+    gap: Tensor
+    states: Tensor
+    critic: Tensor
+    target: Tensor
+    reward: Tensor
+    continuation: Tensor
+    noise: Tensor
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes that fix the networks: seeds, observation and action widths."""
+
+    seeds: int
+    observation: int
+    action: int
+
+
+class State:
+    """All that training changes: parameters, optimiser moments, targets, averaged actor, counter.
+
+    classifier_parameters: `classifiers` (2 x S networks: D_sa, D_sas). agent_parameters: `actor` (S),
+    `scale/log_std` (S, 2), `temperature/log` (S,), `critics` (2 x S). target: the critics' twin,
+    laid out like them. average: the actor's and scale's running mean.
+    """
+
+    def __init__(self, config: H2OConfig, shape: Shape, device: str = 'cpu') -> None:
+        s, o, a = shape.seeds, shape.observation, shape.action
+        self.config, self.shape, self.updates = config, shape, 0
+        self.classifier_parameters = Parameters(
+            mlp_shapes('classifiers', 2 * s, (2 * o + a, *config.classifier_hidden, 2)), device
+        )
+        self.agent_parameters = Parameters(
+            {
+                **mlp_shapes('actor', s, (o, *config.hidden, 2 * a)),
+                'scale/log_std': (s, 2),
+                'temperature/log': (s,),
+                **mlp_shapes('critics', 2 * s, (o + a, *config.hidden, 1)),
+            },
+            device,
+        )
+        agent = self.agent_parameters
+        self.critic_span, actor_span = agent.span('critics'), agent.span('actor')
+        self.actor_span = slice(actor_span.start, agent.span('scale').stop)
+        self.target = torch.zeros_like(agent.value[self.critic_span])
+        self.average = torch.zeros_like(agent.value[self.actor_span])
+        self.target_layers = layers_of(self._mirror_views(self.target, ('critics/',)), 'critics')
+        sign = torch.ones(2, config.classifier_batch, device=device)
+        sign[1] = -1.0
+        self.sign = sign.flatten()
+
+    def initialise(self, seed_index: int, generator: torch.Generator) -> None:
+        """Draw one seed's networks; alike whether alone or among other seeds."""
+        s, agent = self.shape.seeds, self.agent_parameters
+        initialise(agent.layers('actor'), seed_index, generator, small_output=True)
+        agent.views['scale/log_std'][seed_index] = torch.tensor([1.0, -1.0])
+        for twin in range(2):
+            network = twin * s + seed_index
+            initialise(agent.layers('critics'), network, generator, small_output=True)
+            initialise(self.classifier_parameters.layers('classifiers'), network, generator, False)
+        self.reset_copies()
+
+    def reset_copies(self) -> None:
+        """Set targets and averages to the networks they follow."""
+        self.target.copy_(self.agent_parameters.value[self.critic_span])
+        self.average.copy_(self.agent_parameters.value[self.actor_span])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor of the state by name, for checkpoints."""
+        named = {'target': self.target, 'average': self.average}
+        for group in ('classifier', 'agent'):
+            parameters = getattr(self, f'{group}_parameters')
+            for part in ('value', 'mean', 'square'):
+                named[f'{group}/{part}'] = getattr(parameters, part)
+        return named
+
+    def average_views(self) -> dict[str, Tensor]:
+        """Return the averaged actor's tensors by the names of agent_parameters."""
+        return self._mirror_views(self.average, ('actor/', 'scale/'))
+
+    def _mirror_views(self, flat: Tensor, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+        shapes = self.agent_parameters.shapes
+        named = {k: v for k, v in shapes.items() if k.startswith(prefixes)}
+        pieces = flat.split([math.prod(v) for v in named.values()])
+        return {k: p.view(v) for p, (k, v) in zip(pieces, named.items(), strict=True)}
+
+
+def prepare(
+    config: H2OConfig, layout: RowLayout, agent_rows: Tensor, classifier_rows: Tensor, noise: Noise,
+    gap_deviation: Tensor,
+) -> Inputs:
+    """Arrange the rows and noise of U updates as `update` wants them.
+
+    agent_rows: (U, S, rows, W), real rows first; classifier_rows: (U, S, 2 rows, W), real rows first;
+    both in learning units, columns by `layout`. gap_deviation: (S, O), standard deviation of the
+    next states drawn for u, in the units in which the classifiers see s'.
+    """
+    u, s, rows, _ = agent_rows.shape
+    o, a = layout.observation, layout.action
+    noisy = classifier_rows[..., : 2 * o + a] + config.classifier_noise * noise.classifier
+    blanked = noisy.clone()
+    blanked[..., o + a :] = 0.0
+    sim = slice(config.real_batch, None if config.classifiers else config.real_batch)
+    gap = gap_inputs(layout, agent_rows[:, :, sim], noise.gap, gap_deviation)
+    state_action, after = agent_rows[..., : o + a], agent_rows[..., layout.next_observation]
+    room = agent_rows.new_zeros(u, s, rows, a)
+    states = torch.cat((agent_rows[..., :o], after), 2)
+    own = torch.cat((agent_rows[..., :o], room), 3)
+    critic = torch.cat((state_action, own), 2)
+    target = torch.cat((after, room), 3)
+    return Inputs(
+        torch.stack((blanked, noisy), 1),
+        gap,
+        states,
+        critic.unsqueeze(1).repeat(1, 2, 1, 1, 1),
+        target.unsqueeze(1).repeat(1, 2, 1, 1, 1),
+        agent_rows[..., layout.reward].contiguous(),
+        agent_rows[..., layout.continuation].contiguous(),
+        noise.action,
+    )
+
+
+def gap_inputs(layout: RowLayout, rows: Tensor, noise: Tensor, deviation: Tensor) -> Tensor:
+    """Return each row's (s, a, s') followed by N copies whose s' is drawn around it.
+
+    rows: (..., S, rows, W) in learning units. noise: (..., S, rows, N, O), standard normal.
+    deviation: (S, O). Returns (..., S, rows (1 + N), 2 O + A).
+    """
+    seen = rows[..., : layout.seen.stop].unsqueeze(-2)
+    gap = torch.cat((seen, seen.expand(*noise.shape[:-1], -1)), -2)
+    gap[..., 1:, layout.seen].addcmul_(noise, deviation[:, None, None])
+    return gap.flatten(-3, -2)
+
+
+class Gap(NamedTuple):
+    """The learned dynamics gap of simulated rows, (S, rows) each.
+
+    ratio: p_real/p_sim before clipping. u: estimate of KL(sim || real) after it, nats.
+    """
+
+    ratio: Tensor
+    u: Tensor
+
+
+@torch.inference_mode()
+def update(
+    state: State, inputs: Inputs, beta: float, learning_rate: float, measure: bool = True
+) -> dict[str, Tensor]:
+    """Make one update in place; return the metrics, (S,) each, empty unless `measure`.
+
+    Every loss of the agent is taken with the weights of this moment; only then do all step.
+    """
+    config, agent = state.config, state.agent_parameters
+    state.updates += 1
+    metrics: dict[str, Tensor] = {}
+    gap = None
+    if config.classifiers:
+        metrics = _update_classifiers(state, inputs, learning_rate)
+        gap = dynamics_gap(state, inputs.gap)
+    metrics.update(_agent_gradients(state, inputs, gap, beta, measure))
+    adam_step(agent, learning_rate, state.updates)
+    state.target.lerp_(agent.value[state.critic_span], config.tau)
+    if config.actor_average > 0.0:
+        weight = max(1.0 / (1.0 + state.updates), 1.0 / config.actor_average)
+        state.average.lerp_(agent.value[state.actor_span], min(weight, 1.0))
+    return metrics if measure else {}
+
+
+def adam_step(parameters: Parameters, learning_rate: float, step: int) -> None:
+    """Adam (Kingma and Ba, 2015) on one flat vector, as torch.optim.Adam computes it."""
+    p = parameters
+    p.mean.lerp_(p.gradient, 1.0 - BETA_1)
+    p.square.mul_(BETA_2).addcmul_(p.gradient, p.gradient, value=1.0 - BETA_2)
+    spread = p.square.sqrt().div_(math.sqrt(1.0 - BETA_2**step)).add_(ADAM_EPSILON)
+    p.value.addcdiv_(p.mean, spread, value=-learning_rate / (1.0 - BETA_1**step))
+
+
+def _update_classifiers(state: State, inputs: Inputs, learning_rate: float) -> dict[str, Tensor]:
+    parameters = state.classifier_parameters
+    layers = parameters.layers('classifiers')
+    outputs, tape = forward(layers, inputs.classifier.flatten(0, 1))
+    loss, slope = losses.classifier_loss(
+        outputs.unflatten(0, (2, -1)), state.sign
+    )
+    backward(layers, tape, slope.flatten(0, 1), parameters.gradient_layers('classifiers'))
+    adam_step(parameters, learning_rate, state.updates)
+    return {'classifier_sa_loss': loss[0], 'classifier_sas_loss': loss[1]}
+
+
+def dynamics_gap(state: State, inputs: Tensor, seeds: slice = slice(None)) -> Gap:
+    """Run D_sas alone over rows arranged as Inputs.gap: (seeds, rows (1 + N), 2 O + A)."""
+    config, s = state.config, state.shape.seeds
+    layers = [
+        Layer(layer.weight[s:][seeds], layer.bias[s:][seeds])
+        for layer in state.classifier_parameters.layers('classifiers')
+    ]
+    log_ratio, u = losses.dynamics_gap(forward(layers, inputs)[0], config.gap_samples)
+    return Gap(log_ratio.exp(), u.clamp(config.gap_minimum, config.gap_maximum))
+
+
+class _Values(NamedTuple):
+    """What the networks say of one batch: (2, S, rows) critics, (S, rows) the rest."""
+
+    actor: losses.SquashedGaussian
+    actor_tape: Tape
+    critic_tape: Tape
+    log_pi: Tensor
+    q: Tensor
+    own_q: Tensor
+    target: Tensor
+
+
+def _evaluate(state: State, inputs: Inputs) -> _Values:
+    """Run actor, target critics and critics once over all rows that any loss needs.
+
+        y = r + discount (1 - terminated) min over targets of Q(s', a'),  a' ~ pi(s')
+
+    There is no entropy term in y (the authors' code).
+    """
+    agent, s, norm = state.agent_parameters, state.shape.seeds, state.config.critic_layer_norm
+    o, rows = state.shape.observation, inputs.reward.shape[1]
+    outputs, actor_tape = forward(agent.layers('actor'), inputs.states)
+    actor = losses.SquashedGaussian(outputs, agent.views['scale/log_std'], inputs.noise)
+    inputs.critic[:, :, rows:, o:] = actor.action[:, :rows]
+    inputs.target[..., o:] = actor.action[:, rows:]
+    next_q = forward(state.target_layers, inputs.target.flatten(0, 1), norm)[0].view(2, s, rows)
+    target = torch.addcmul(
+        inputs.reward, inputs.continuation, torch.minimum(next_q[0], next_q[1])
+    )
+    both, critic_tape = forward(agent.layers('critics'), inputs.critic.flatten(0, 1), norm)
+    q, own_q = both.view(2, s, 2 * rows).split(rows, 2)
+    log_pi = actor.log_probability(rows)
+    return _Values(actor, actor_tape, critic_tape, log_pi, q, own_q, target)
+
+
+def _critic_slope(
+    config: H2OConfig, inputs: Inputs, values: _Values, gap: Gap | None, beta: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return Bellman losses and regularisation (2, S), and the derivative of eq. 6 by q."""
+    weight = _bellman_weights(config, inputs.reward, gap)
+    bellman, by_q = losses.bellman_loss(values.q, values.target, weight)
+    if config.regularisation == 'none':
+        return bellman, torch.zeros_like(bellman), by_q
+    if config.omega == 'adaptive' and gap is not None:
+        log_weight = losses.log_omega(gap.u)
+    else:
+        log_weight = torch.full_like(values.target[:, config.real_batch :], -math.log(config.sim_batch))
+    regular, by_regular = losses.regularisation(
+        values.q,
+        config.real_batch,
+        log_weight,
+        config.regularisation == 'mean',
+        config.regularisation_limit,
+    )
+    return bellman, regular, by_q.add_(by_regular, alpha=beta)
+
+
+def _bellman_weights(config: H2OConfig, reward: Tensor, gap: Gap | None) -> Tensor:
+    """Weights of the rows' squared errors: each source's mean, simulated rows by the ratio."""
+    weight = torch.empty_like(reward)
+    if config.real_batch:
+        weight[:, : config.real_batch] = 1.0 / config.real_batch
+    if config.sim_batch:
+        sim = weight[:, config.real_batch :].fill_(1.0 / config.sim_batch)
+        if config.dynamics_ratio and gap is not None:
+            sim.mul_(gap.ratio.clamp(config.ratio_minimum, config.ratio_maximum))
+    return weight
+
+
+def _agent_gradients(
+    state: State, inputs: Inputs, gap: Gap | None, beta: float, measure: bool
+) -> dict[str, Tensor]:
+    """Write the gradients of actor, log-std scale, temperature and critics."""
+    agent, values = state.agent_parameters, _evaluate(state, inputs)
+    s, o, rows = state.shape.seeds, state.shape.observation, inputs.reward.shape[1]
+    log_temperature = agent.views['temperature/log']
+    temperature = log_temperature.exp()
+    bellman, regular, by_q = _critic_slope(state.config, inputs, values, gap, beta)
+    actor_loss, by_own_q = losses.actor_loss(values.log_pi, values.own_q, temperature)
+    temperature_loss, slope = losses.temperature_loss(
+        log_temperature, values.log_pi, state.config.target_entropy_per_action * state.shape.action
+    )
+    agent.gradient_views['temperature/log'].copy_(slope)
+
+    critics = agent.layers('critics')
+    by_both = torch.cat((by_q, by_own_q), 2).view(2 * s, 2 * rows, 1)
+    by_first = backward(
+        critics, values.critic_tape, by_both, agent.gradient_layers('critics'), rows
+    )
+    by_action = torch.bmm(by_first[:, rows:], critics[0].weight[:, o:].mT)
+    by_outputs, by_scale = values.actor.backward(
+        by_action.unflatten(0, (2, s)).sum(0), (temperature / rows).view(s, 1, 1)
+    )
+    agent.gradient_views['scale/log_std'].copy_(by_scale)
+    tape = Tape([x[:, :rows] for x in values.actor_tape.inputs], [])
+    backward(agent.layers('actor'), tape, by_outputs, agent.gradient_layers('actor'))
+    if not measure:
+        return {}
+    metrics = {
+        'actor_loss': actor_loss,
+        'temperature': temperature,
+        'temperature_loss': temperature_loss,
+        'entropy': -values.log_pi.mean(-1),
+        'regularisation': regular.mean(0),
+        'critic_loss': (bellman + beta * regular).mean(0),
+    }
+    return {**metrics, **_value_metrics(state.config, values, gap)}
+
+
+def _value_metrics(config: H2OConfig, values: _Values, gap: Gap | None) -> dict[str, Tensor]:
+    real, nothing = config.real_batch, torch.zeros_like(values.target[:, 0])
+    metrics = {
+        'real_value': values.q[..., :real].mean((0, 2)) if real else nothing,
+        'sim_value': values.q[..., real:].mean((0, 2)) if config.sim_batch else nothing,
+    }
+    if gap is None:
+        return metrics
+    return {**metrics, 'mean_u': gap.u.mean(-1), 'mean_dynamics_ratio': gap.ratio.mean(-1)}
