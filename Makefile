@@ -1,0 +1,38 @@
+# What one can do here; `make` lists it. Set-up touches nothing outside this folder.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+ARGS ?=
+
+# Everything runs in .venv with the built package's messages on the path.
+ENTER := source .venv/bin/activate && source install/setup.bash
+
+.PHONY: help setup build train test lint format bench clean
+
+help:  ## list what one can do
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+setup:  ## set up .venv and build; skips what is done
+	@$(PYTHON) .ci/set_up.py
+
+build: setup  ## build again after a message, node or file was added
+
+train: setup  ## train on the shipped bag; ARGS="seed:=1 algorithm:=sac" changes arguments
+	@$(ENTER) && if command -v ros2 > /dev/null; \
+	then ros2 launch h2o_ros train_sim.launch.py $(ARGS); \
+	else h2o launch train_sim.launch.py $(ARGS); fi
+
+test: setup  ## run every test; ARGS="-k task" chooses
+	@$(ENTER) && pytest test $(ARGS)
+
+lint: setup  ## check style and types
+	@$(ENTER) && ruff check && ruff format --check && mypy
+
+format: setup  ## bring the style in order
+	@$(ENTER) && ruff format && ruff check --fix
+
+bench: setup  ## measure; writes docs/benchmarks.md
+	@$(ENTER) && python bench/run.py $(ARGS)
+
+clean:  ## remove what was set up and built; runs/ and bags/ stay
+	rm -rf .venv build install log .cache .pytest_cache .ruff_cache .mypy_cache *.egg-info
