@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from h2o_ros.data.bags import BagWriter
 from h2o_ros.data.dataset import load_bags
 from h2o_ros.data.definitions import Definitions
+from h2o_ros.data.encode import encode
 from h2o_ros.data.pack import pack_bag
-from h2o_ros.data.recordings import encode
 from h2o_ros.task import Source, load_task
 
 ENCODER = 2 * np.pi / 16384  # rad

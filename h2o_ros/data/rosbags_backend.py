@@ -10,8 +10,8 @@ from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from h2o_ros.data.compression import compress
 from h2o_ros.data.bags import Raw, storage_files
+from h2o_ros.data.compression import compress
 from h2o_ros.data.definitions import SEPARATOR, full_name, full_text
 from h2o_ros.errors import BagError
 

@@ -126,6 +126,7 @@ class SalvagedSource:
         with tempfile.TemporaryDirectory() as folder:
             for file in path.parent.glob(f'{path.name}*'):
                 shutil.copy(file, folder)
+            _cut_to_pages(Path(folder) / path.name)
             connection = sqlite3.connect(Path(folder) / path.name)
             # SQLite refuses a file shorter than its header says, unless the schema may be written
             connection.execute('PRAGMA writable_schema=ON')
@@ -139,6 +140,8 @@ class SalvagedSource:
                 for number, stamp, message in connection.execute(
                     'SELECT topic_id, timestamp, data FROM messages ORDER BY id'
                 ):
+                    if number not in names:  # a lost page reads as zeros
+                        raise sqlite3.DatabaseError('pages are missing')
                     self._message(names[number], stamp, message)
                     count += 1
             except sqlite3.DatabaseError as err:
@@ -150,6 +153,16 @@ class SalvagedSource:
             finally:
                 connection.close()
         return ''
+
+
+def _cut_to_pages(path: Path) -> None:
+    """Drop the torn last page of a database, so that no half message is taken for a whole one."""
+    size = path.stat().st_size
+    with path.open('r+b') as file:
+        (page,) = struct.unpack('>H', file.read(18)[16:].rjust(2, b'\0'))
+        page = 65536 if page == 1 else page
+        if page:
+            file.truncate(size - size % page)
 
 
 def records(data: bytes, start: int) -> Iterator[tuple[int, memoryview, int]]:

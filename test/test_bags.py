@@ -1,0 +1,384 @@
+"""Bags are read in every storage and compression, and what is wrong with one is said in a line."""
+
+import shutil
+import sys
+import types
+from pathlib import Path
+
+import lz4.frame
+import numpy as np
+import pytest
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from bag_samples import PERIOD, START, TYPES, Messages, columns_to_entries, write_bag
+
+from h2o_ros.data.bags import Bag, BagWriter
+from h2o_ros.data.definitions import Definitions, parse_members
+from h2o_ros.data.layout import blank_message, find_layout
+from h2o_ros.data.pack import pack_bag
+from h2o_ros.data.rosbags_backend import typestore_for
+from h2o_ros.errors import BagError
+
+COLUMNS = np.random.default_rng(0).normal(0, 0.1, (40, 5))
+ENTRIES = columns_to_entries(COLUMNS)
+FORMATS = [
+    ('mcap', 'none'),
+    ('mcap', 'storage'),
+    ('mcap', 'message'),
+    ('mcap', 'file'),
+    ('sqlite3', 'none'),
+    ('sqlite3', 'message'),
+    ('sqlite3', 'file'),
+]
+
+
+def contents(bag):
+    return {name: (t.log_times.tolist(), t.messages) for name, t in bag.read(bag.topics).items()}
+
+
+def expected(entries=ENTRIES):
+    return {
+        name: (
+            [stamp for topic, stamp, _ in entries if topic == name],
+            [raw for topic, _, raw in entries if topic == name],
+        )
+        for name in TYPES
+    }
+
+
+@pytest.fixture
+def long_bag(tmp_path):
+    """60,000 messages' worth of chunks would be slow; 3 chunks of about 1 MiB are enough."""
+    columns = np.random.default_rng(1).normal(0, 0.1, (6000, 5))
+    path = tmp_path / 'long'
+    entries = columns_to_entries(columns)
+    with BagWriter(path, TYPES) as writer:
+        for topic, stamp, raw in entries:
+            writer.write(topic, stamp, raw)
+    return path, entries
+
+
+@pytest.mark.parametrize(('storage', 'compression'), FORMATS)
+def test_every_format_reads_back(tmp_path, storage, compression):
+    path = write_bag(tmp_path / 'bag', ENTRIES, storage=storage, compression=compression)
+    with Bag(path, 'rosbags') as bag:
+        assert bag.topics == TYPES
+        assert bag.warning == ''
+        assert contents(bag) == expected()
+
+
+@pytest.mark.parametrize(('storage', 'compression'), FORMATS)
+def test_storage_files_read_without_their_metadata(tmp_path, storage, compression):
+    path = write_bag(tmp_path / 'bag', ENTRIES, storage=storage, compression=compression)
+    (path / 'metadata.yaml').unlink()
+    (file,) = path.iterdir()
+    for given in (path, file):
+        with Bag(given) as bag:
+            assert bag.topics == TYPES
+            assert bag.warning == ''
+            assert contents(bag) == expected()
+
+
+def test_chunks_in_lz4(tmp_path):
+    from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+
+    writer = Writer(tmp_path / 'bag', version=9, storage_plugin=StoragePlugin.MCAP)
+    writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    store = typestore_for(TYPES.values())
+    with writer:
+        writer.storage.compression = 'lz4'
+        writer.storage.compressor = lz4.frame.compress
+        topics = {t: writer.add_connection(t, k, typestore=store) for t, k in TYPES.items()}
+        for topic, stamp, raw in ENTRIES:
+            writer.write(topics[topic], stamp, raw)
+    for given in (tmp_path / 'bag', tmp_path / 'bag' / 'bag.mcap'):
+        with Bag(given) as bag:
+            assert contents(bag) == expected()
+
+
+def test_writer_keeps_metadata_and_pack_keeps_everything(tmp_path):
+    path = tmp_path / 'bag'
+    with BagWriter(path, TYPES, {'operator': 'Ada'}) as writer:
+        for topic, stamp, raw in ENTRIES:
+            writer.write(topic, stamp, raw)
+    information = yaml.safe_load((path / 'metadata.yaml').read_text())
+    assert information['rosbag2_bagfile_information']['custom_data'] == {'operator': 'Ada'}
+    pack_bag(path, tmp_path / 'packed', level=3)
+    assert sorted(f.name for f in (tmp_path / 'packed').iterdir()) == [
+        'metadata.yaml',
+        'packed.mcap.zstd',
+    ]
+    for given in (path, tmp_path / 'packed'):
+        with Bag(given) as bag:
+            assert bag.metadata == {'operator': 'Ada'}
+            assert contents(bag) == expected()
+
+
+def test_writer_refuses(tmp_path):
+    (tmp_path / 'bag').mkdir()
+    with pytest.raises(BagError, match='bag: exists already'):
+        BagWriter(tmp_path / 'bag', TYPES)
+    with pytest.raises(BagError, match='type nowhere/msg/Thing is unknown here'):
+        BagWriter(tmp_path / 'new', {'/thing': 'nowhere/msg/Thing'})
+    assert not (tmp_path / 'new').exists()
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(BagError, match='file/new: cannot be written'):
+        BagWriter(tmp_path / 'file' / 'new', TYPES)
+    with BagWriter(tmp_path / 'new', TYPES) as writer:
+        with pytest.raises(ValueError, match="got '/other'"):
+            writer.write('/other', 0, b'')
+
+
+def test_killed_recorder_loses_no_more_than_five_seconds(tmp_path):
+    path = tmp_path / 'bag'
+    writer = BagWriter(path, TYPES)
+    messages = Messages()
+    raw = messages.step(START)
+    for row in range(2500):  # 12.5 s, far less than the 1 MiB of a chunk
+        writer.write('/action', START + row * PERIOD, raw['/action'])
+    with Bag(path) as bag:
+        assert 'ends at byte' in bag.warning
+        times = bag.read(['/action'])['/action'].log_times
+    assert times[0] == START
+    assert 10.0e9 <= times[-1] - START < 12.5e9
+    writer.close()
+
+
+def test_truncated_mcap(long_bag):
+    path, entries = long_bag
+    file = path / 'long.mcap'
+    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * 0.7)])
+    with pytest.raises(BagError, match=r'long\.mcap: truncated or damaged .* copy the bag again'):
+        Bag(path, 'rosbags')
+    with Bag(file) as bag:
+        times, messages = contents(bag)['/imu/data']
+        assert f'of {file.stat().st_size} without its index' in bag.warning
+        count = sum(len(times) for times, _ in contents(bag).values())
+        assert f'{count} messages could be read' in bag.warning
+    whole_times, whole_messages = expected(entries)['/imu/data']
+    assert 1000 < len(times) < 6000
+    assert (times, messages) == (whole_times[: len(times)], whole_messages[: len(times)])
+
+
+def test_flipped_byte_is_noticed(long_bag):
+    path, _ = long_bag
+    file = path / 'long.mcap'
+    data = bytearray(file.read_bytes())
+    data[len(data) // 3] ^= 0xFF
+    file.write_bytes(data)
+    for given in (path, file):
+        with pytest.raises(BagError, match=r'long\.mcap: .*damaged'), Bag(given) as bag:
+            bag.read(bag.topics)
+
+
+def test_truncated_database(tmp_path):
+    columns = np.random.default_rng(1).normal(0, 0.1, (1000, 5))
+    path = write_bag(tmp_path / 'bag', columns_to_entries(columns), storage='sqlite3')
+    file = path / 'bag.db3'
+    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * 0.6)])
+    with pytest.raises(BagError, match=r'bag\.db3: truncated or damaged'), Bag(path, 'rosbags') as bag:
+        bag.read(bag.topics)
+    with Bag(file) as bag:
+        assert 0 < len(bag.read(['/action'])['/action'].messages) < 1000
+        assert 'bag.db3 is cut short behind' in bag.warning
+
+
+def test_metadata_that_promises_more(tmp_path):
+    path = write_bag(tmp_path / 'bag', ENTRIES)
+    write_bag(tmp_path / 'short', ENTRIES[:60])
+    shutil.copy(tmp_path / 'short' / 'short.mcap', path / 'bag.mcap')
+    with pytest.raises(BagError, match='holds 60 of the 120 messages'), Bag(path, 'rosbags') as bag:
+        bag.read(bag.topics)
+
+
+def test_paths_that_are_no_bag(tmp_path):
+    with pytest.raises(BagError, match='nothing: there is no such bag'):
+        Bag(tmp_path / 'nothing')
+    with pytest.raises(BagError, match='not a bag .no metadata.yaml'):
+        Bag(tmp_path)
+    write_bag(tmp_path / 'inner', ENTRIES)
+    with pytest.raises(BagError, match='did you mean .*inner'):
+        Bag(tmp_path)
+    (tmp_path / 'text.txt').write_text('1 2 3')
+    with pytest.raises(BagError, match=r'text\.txt: not a bag; .*import-recording'):
+        Bag(tmp_path / 'text.txt')
+    for name in ('torn.mcap', 'torn.db3'):
+        (tmp_path / name).write_bytes(b'nothing of the kind')
+        with pytest.raises(BagError, match=name):
+            Bag(tmp_path / name)
+    for name in ('empty.mcap', 'empty.db3'):
+        (tmp_path / name).write_bytes(b'')
+        with pytest.raises(BagError, match=name):
+            Bag(tmp_path / name)
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_empty_bag(tmp_path, storage):
+    path = write_bag(tmp_path / 'bag', [], storage=storage)
+    with pytest.raises(BagError, match='bag: the bag is empty'):
+        Bag(path, 'rosbags')
+
+
+@pytest.mark.parametrize('text', ['rosbag2: [', 'just: text', ''])
+def test_damaged_metadata(tmp_path, text):
+    path = write_bag(tmp_path / 'bag', ENTRIES)
+    (path / 'metadata.yaml').write_text(text)
+    with pytest.raises(BagError, match=r'metadata\.yaml: damaged .*remove'):
+        Bag(path, 'rosbags')
+
+
+def test_split_bag_without_metadata_keeps_its_order(tmp_path):
+    write_bag(tmp_path / 'a', ENTRIES[:60])
+    write_bag(tmp_path / 'b', ENTRIES[60:])
+    folder = tmp_path / 'split'
+    folder.mkdir()
+    shutil.copy(tmp_path / 'a' / 'a.mcap', folder / 'split_9.mcap')
+    shutil.copy(tmp_path / 'b' / 'b.mcap', folder / 'split_10.mcap')
+    with Bag(folder) as bag:
+        assert contents(bag) == expected()
+
+
+def test_definitions_read_what_ros_writes():
+    members = parse_members(
+        'pkg/msg/Thing',
+        'uint8 ONE=1 # a constant\nHeader header\nfloat64[<=3] few\nint32[4] four\n'
+        'string<=5[] names "a"\nOther other\ngeometry_msgs/Point point\nfloat32 x 0.5\n',
+    )
+    assert [(m.name, m.type, m.array) for m in members] == [
+        ('header', 'std_msgs/msg/Header', None),
+        ('few', 'float64', 0),
+        ('four', 'int32', 4),
+        ('names', 'string', 0),
+        ('other', 'pkg/msg/Other', None),
+        ('point', 'geometry_msgs/msg/Point', None),
+        ('x', 'float32', None),
+    ]
+
+
+@pytest.mark.parametrize(
+    'kind',
+    [
+        'sensor_msgs/msg/Imu',
+        'sensor_msgs/msg/JointState',
+        'sensor_msgs/msg/CameraInfo',
+        'nav_msgs/msg/Odometry',
+        'diagnostic_msgs/msg/DiagnosticArray',
+        'std_msgs/msg/Empty',
+        'tf2_msgs/msg/TFMessage',
+        'h2o_ros/msg/TransitionBatch',
+    ],
+)
+def test_layout_agrees_with_rosbags(kind):
+    store = typestore_for([kind])
+    raw = blank_message(kind, Definitions(), {'position': 2}, {'name': ['a', 'longer']})
+    message = store.deserialize_cdr(raw, kind)
+    assert bytes(store.serialize_cdr(message, kind)) == raw
+    find_layout(raw, kind, Definitions())
+
+
+class FakeRosbag2:
+    """Stands in for rosbag2_py: its documented interface, over rosbags. What it cannot show is the
+    storage plugins of a real installation."""
+
+    def __init__(self):
+        module = types.ModuleType('rosbag2_py')
+        module.StorageOptions = lambda **values: types.SimpleNamespace(**values)
+        module.ConverterOptions = lambda first, second: (first, second)
+        module.StorageFilter = lambda topics: types.SimpleNamespace(topics=topics)
+        module.TopicMetadata = lambda **values: types.SimpleNamespace(**values)
+        module.SequentialReader = type('SequentialReader', (FakeReader,), {'compressed': False})
+        module.SequentialCompressionReader = type('Compressed', (FakeReader,), {'compressed': True})
+        module.SequentialWriter = FakeWriter
+        self.module = module
+
+
+class FakeReader:
+    compressed = False
+
+    def open(self, storage, converter):
+        from rosbags.rosbag2 import Reader
+
+        assert converter == ('', '')
+        information = yaml.safe_load((Path(storage.uri) / 'metadata.yaml').read_text())
+        information = information['rosbag2_bagfile_information']
+        assert storage.storage_id == information['storage_identifier']
+        assert self.compressed == bool(information['compression_mode'])
+        try:
+            self.reader = Reader(storage.uri)
+            self.reader.open()
+        except Exception as err:
+            raise RuntimeError(f'No storage could be initialized. {err}') from err
+
+    def get_all_topics_and_types(self):
+        return [types.SimpleNamespace(name=c.topic, type=c.msgtype) for c in self.reader.connections]
+
+    def set_filter(self, chosen):
+        wanted = [c for c in self.reader.connections if c.topic in chosen.topics]
+        self.rows = list(self.reader.messages(wanted))[::-1]
+
+    def has_next(self):
+        return bool(self.rows)
+
+    def read_next(self):
+        connection, stamp, raw = self.rows.pop()
+        return connection.topic, raw, stamp
+
+
+class FakeWriter:
+    def open(self, storage, converter):
+        from rosbags.rosbag2 import StoragePlugin, Writer
+
+        assert (storage.storage_id, storage.storage_preset_profile) == ('mcap', 'zstd_fast')
+        self.writer = Writer(storage.uri, version=9, storage_plugin=StoragePlugin.MCAP)
+        for key, value in storage.custom_data.items():
+            self.writer.set_custom_data(key, value)
+        self.writer.open()
+        self.topics = {}
+
+    def create_topic(self, topic):
+        assert topic.serialization_format == 'cdr'
+        store = typestore_for([topic.type])
+        self.topics[topic.name] = self.writer.add_connection(topic.name, topic.type, typestore=store)
+
+    def write(self, topic, raw, stamp):
+        self.writer.write(self.topics[topic], stamp, raw)
+
+    def close(self):
+        self.writer.close()
+
+
+@pytest.fixture
+def rosbag2(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'rosbag2_py', FakeRosbag2().module)
+    monkeypatch.delitem(sys.modules, 'h2o_ros.data.rosbag2_py_backend', raising=False)
+    yield
+    sys.modules.pop('h2o_ros.data.rosbag2_py_backend', None)
+
+
+@pytest.mark.parametrize(('storage', 'compression'), [f for f in FORMATS if f[1] != 'storage'])
+def test_rosbag2_py_reads_the_same(rosbag2, tmp_path, storage, compression):
+    path = write_bag(tmp_path / 'bag', ENTRIES, storage=storage, compression=compression)
+    with Bag(path, 'rosbag2_py') as bag:
+        assert bag.topics == TYPES
+        assert contents(bag) == expected()
+
+
+def test_rosbag2_py_writes_the_same_and_names_faults(rosbag2, tmp_path):
+    path = tmp_path / 'deep' / 'bag'
+    with BagWriter(path, TYPES, {'operator': 'Ada'}, 'rosbag2_py') as writer:
+        for topic, stamp, raw in ENTRIES:
+            writer.write(topic, stamp, raw)
+    with Bag(path, 'rosbag2_py') as bag:
+        assert bag.metadata == {'operator': 'Ada'}
+        assert contents(bag) == expected()
+    (file,) = path.glob('*.mcap')
+    file.write_bytes(file.read_bytes()[:-500])
+    with pytest.raises(BagError, match=r'bag\.mcap: truncated or damaged'):
+        Bag(path, 'rosbag2_py')
+    (path / 'metadata.yaml').write_text('rosbag2: [')
+    with pytest.raises(BagError, match=r'metadata\.yaml: damaged'):
+        Bag(path, 'rosbag2_py')
+    with pytest.raises(BagError, match='empty'):
+        Bag(write_bag(tmp_path / 'empty', []), 'rosbag2_py')
