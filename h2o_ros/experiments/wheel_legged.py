@@ -1,0 +1,134 @@
+"""The wheel-legged comparison: H2O beside what one would try instead, on both virtual robots.
+
+    python -m h2o_ros.experiments.wheel_legged --seeds 5 --output runs/wheel_legged
+
+Every algorithm trains all seeds as one batch on the same data and budget; the final policy is
+judged, never one picked by its return on the robot. A finished algorithm is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from h2o_ros.algorithms.config import load_config
+from h2o_ros.algorithms.trainer import Trainer
+from h2o_ros.data.dataset import load_bags
+from h2o_ros.episodes import Episodes
+from h2o_ros.experiments.comparison import draw_comparison, write_table
+from h2o_ros.experiments.training import evaluate, evaluate_controller, train
+from h2o_ros.report.output import prepare_output_folder
+from h2o_ros.sim.linearisation import make_balance_controller
+from h2o_ros.task import Task, load_task, share_folder
+from h2o_ros.transitions import Transitions
+
+ROBOTS = ('simulator', 'standard', 'hard')
+ALGORITHMS = (
+    'h2o', 'h2o_paper', 'sac', 'real_only', 'mixed', 'h2o_no_ratio', 'h2o_no_regularisation',
+)
+LQR = 'lqr'
+EPISODES = 10
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser('h2o_ros.experiments.wheel_legged', description=__doc__)
+    parser.add_argument('--task', default='standing_still')
+    parser.add_argument('--bag', help='recordings, separated by commas (the demonstration bag)')
+    parser.add_argument('--algorithms', default=','.join((LQR, *ALGORITHMS)))
+    parser.add_argument('--seeds', type=int, default=5)
+    parser.add_argument('--first-seed', type=int, default=0)
+    parser.add_argument('--updates', type=int, default=0, help='0: the number of the algorithm')
+    parser.add_argument('--environments', type=int, default=32)
+    parser.add_argument('--device', default='cpu', choices=('cpu', 'cuda'))
+    parser.add_argument('--output', default='runs/wheel_legged')
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what is missing, then write the table and the picture."""
+    options = parse(arguments)
+    torch.set_num_threads(1)
+    task = load_task(options.task)
+    folder = prepare_output_folder(options.output)
+    bags = options.bag or str(share_folder('bags') / f'{task.name}_demo')
+    real = load_bags(bags.split(','), task).transitions
+    for algorithm in options.algorithms.split(','):
+        path = folder / f'{algorithm}.json'
+        if not path.exists():
+            result = run_lqr(task) if algorithm == LQR else run(algorithm, task, real, options)
+            path.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
+            print(f'{algorithm}: done in {result["seconds"]:.0f} s', flush=True)
+    results = [json.loads(path.read_text(encoding='utf-8')) for path in sorted(folder.glob('*.json'))]
+    write_table(results, folder / 'table.md')
+    draw_comparison(results, folder / 'comparison.png')
+    print(f'written: {folder}/table.md and comparison.png')
+    return 0
+
+
+def run(algorithm: str, task: Task, real: Transitions, options: argparse.Namespace) -> dict[str, Any]:
+    """Train one algorithm on all seeds and judge each final policy on every robot."""
+    overrides = {'updates_total': options.updates} if options.updates else {}
+    config = load_config(algorithm, **overrides)
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    began = time.monotonic()
+    trainer = Trainer(config, task, real if config.real_batch else None, seeds, options.device)
+    train(trainer, task, seeds, environments=options.environments)
+    seconds = time.monotonic() - began
+    metrics = {name: np.asarray(values).tolist() for name, values in trainer.metrics().items()}
+    rows = []
+    for index, seed in enumerate(seeds):
+        policy = trainer.policy(index)
+        for robot in ROBOTS:
+            rows.append(row(seed, robot, evaluate(policy, task, robot, EPISODES, seed=1000 + seed)))
+    return {
+        'algorithm': algorithm,
+        'task': task.name,
+        'updates': config.updates_total,
+        'real_rows': len(real),
+        'seconds': seconds,
+        'configuration': config.as_mapping(),
+        'metrics': metrics,
+        'rows': rows,
+    }
+
+
+def run_lqr(task: Task) -> dict[str, Any]:
+    """Judge the linear controller that is optimal for the idealised simulator."""
+    began = time.monotonic()
+    controller = make_balance_controller(task)
+    rows = [
+        row(0, robot, evaluate_controller(controller.act, task, robot, EPISODES, seed=1000))
+        for robot in ROBOTS
+    ]
+    return {
+        'algorithm': LQR,
+        'task': task.name,
+        'updates': 0,
+        'real_rows': 0,
+        'seconds': time.monotonic() - began,
+        'metrics': {},
+        'rows': rows,
+    }
+
+
+def row(seed: int, robot: str, episodes: Episodes) -> dict[str, Any]:
+    """Return the figures of one policy on one robot."""
+    return {
+        'seed': seed,
+        'robot': robot,
+        'episodes': len(episodes.returns),
+        'survived': int(episodes.survived.sum()),
+        'mean_return': float(episodes.returns.mean()),
+        'mean_abs_x': float(episodes.mean_abs_x.mean()),
+        'mean_abs_action': float(episodes.mean_abs_action.mean()),
+    }
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
