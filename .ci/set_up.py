@@ -1,7 +1,7 @@
-"""Set up everything that h2o_ros needs, in .venv/, and build it: one step a line, done steps skipped.
+"""Set up everything that h2o_ros needs, in .venv/, and build it; skip what is done.
 
-Runs on the Python that the environment is made from, with the standard library alone. Fails with one
-line that says what is missing and how to get it.
+Runs on the Python that the environment is made from, with the standard library alone. Each step
+says in one line what it does; a failure, in one line, what is missing and how to get it.
 """
 
 import hashlib
@@ -67,7 +67,8 @@ def installed_ros() -> bool:
         return False
     if not shutil.which('colcon'):
         raise SetUpError(
-            'ROS 2 is sourced but colcon is missing: sudo apt-get install python3-colcon-common-extensions'
+            'ROS 2 is sourced but colcon is missing: '
+            'sudo apt-get install python3-colcon-common-extensions'
         )
     say(f'ROS 2 {distribution} is installed and sourced: its rclpy, colcon and messages are used')
     return True
@@ -110,13 +111,15 @@ def check_machine(with_ros: bool) -> None:
 
 def make_environment(with_ros: bool) -> None:
     """Make .venv; made anew where Python, this folder's place or the kind of ROS has changed."""
-    key = f'{sys.version} {ROOT} {with_ros}'
-    if _done('environment') == key and PYTHON.exists():
+    version = sys.version.split()[0]
+    key = f'Python {version} in {ROOT}, ROS {"installed" if with_ros else "from wheels"}'
+    if _done('environment') in (key, None) and _runs_pip(version):
+        _stamp('environment', key)
         return
     if VENV.exists():
         say('.venv was made for another Python or folder: made anew')
         shutil.rmtree(VENV)
-    say(f'making .venv with Python {sys.version.split()[0]}')
+    say(f'making .venv with Python {version}')
     site = ['--system-site-packages'] if with_ros else []
     _run([sys.executable, '-m', 'venv', *site, str(VENV)], 'the virtual environment was not made')
     _stamp('environment', key)
@@ -146,8 +149,8 @@ def install_requirements(with_ros: bool) -> str:
 def add_ament(requirements: str) -> None:
     """Make .venv an ament prefix: ament_cmake from the distribution, paths that hold here.
 
-    The wheel of ament_cmake lacks modules; Debian's and Ubuntu's packages of it are CMake and Python
-    text, so they are unpacked into .venv without being installed and without root.
+    The wheel of ament_cmake lacks modules; Debian's and Ubuntu's packages of it are CMake and
+    Python text, so they are unpacked into .venv without being installed and without root.
     """
     if _done('ament') == requirements:
         return
@@ -181,7 +184,7 @@ def _download_ament(folder: Path) -> list[Path]:
         wanted.append(name)
         shown = _run(
             ['apt-cache', *options, 'depends', '--important', name],
-            f'apt knows no package {name} (Ubuntu: enable "universe"); or install and source ROS 2',
+            f'apt knows no package {name} (Ubuntu: enable universe); or install ROS 2',
         )
         found = re.findall(r'Depends: <?((?:python3-)?ament-[a-z0-9-]+)', shown)
         waiting += [other for other in set(found) if other not in wanted + waiting]
@@ -268,6 +271,16 @@ def _imports(*modules: str) -> bool:
     return subprocess.run([sys.executable, '-c', code], stderr=subprocess.DEVNULL).returncode == 0
 
 
+def _runs_pip(version: str) -> bool:
+    """Say whether .venv has this Python, and pip."""
+    code = 'import pip, sys; print(sys.version.split()[0])'
+    try:
+        result = subprocess.run([str(PYTHON), '-c', code], stdout=subprocess.PIPE, text=True)
+    except OSError:
+        return False
+    return result.returncode == 0 and result.stdout.strip() == version
+
+
 def _done(step: str) -> 'str | None':
     stamp = STAMPS / step
     return stamp.read_text(encoding='utf-8') if stamp.is_file() else None
@@ -284,7 +297,7 @@ def _run(
     folder: 'Path | None' = None,
     environment: 'dict[str, str] | None' = None,
 ) -> str:
-    """Run a command into the log and return its output; `complaint` and the log's place on failure."""
+    """Run a command into the log and return its output; SetUpError begins with `complaint`."""
     result = subprocess.run(
         command,
         cwd=folder,
