@@ -21,13 +21,16 @@ from safetensors.numpy import save
 
 from h2o_ros.errors import H2OError
 
+KEY = 'h2o_ros'
+
 
 def pack(kind: str, document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
     """Return the file's bytes. kind: what the file is, as 'h2o_ros policy'."""
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     text = json.dumps(document, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    metadata = {'kind': kind, 'document': text, 'digest': _digest(text, contiguous)}
-    return save(contiguous, metadata)
+    label = {'kind': kind, 'digest': _digest(text, contiguous), 'document': text}
+    # safetensors writes several keys in any order; one makes equal content equal bytes
+    return save(contiguous, {KEY: json.dumps(label, ensure_ascii=False)})
 
 
 def unpack(
@@ -37,7 +40,7 @@ def unpack(
     try:
         metadata = _metadata(data)
         arrays = {name: _array(entry) for name, entry in deserialize(data)}
-    except (SafetensorError, ValueError, KeyError, TypeError) as err:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as err:
         raise error(f'{where}: torn, or not a file of {kind}; {way_out}') from err
     if metadata.get('kind') != kind:
         raise error(f'{where}: holds {metadata.get("kind", "other data")!r}, not {kind}; {way_out}')
@@ -85,10 +88,10 @@ def write_atomically(path: str | Path, data: bytes, error: type[H2OError]) -> No
 def _metadata(data: bytes) -> dict[str, str]:
     length = int.from_bytes(data[:8], 'little')
     header = json.loads(data[8 : 8 + length])
-    metadata = header.get('__metadata__', {})
-    if not isinstance(metadata, dict):
+    label = json.loads(header.get('__metadata__', {}).get(KEY, '{}'))
+    if not isinstance(label, dict):
         raise ValueError('metadata is not a mapping')
-    return metadata
+    return label
 
 
 def _array(entry: Mapping[str, Any]) -> np.ndarray:

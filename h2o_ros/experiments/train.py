@@ -10,6 +10,7 @@ import numpy as np
 from h2o_ros.algorithms.config import algorithm_names, load_config
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.data.dataset import load_bags
+from h2o_ros.data.demonstration import chosen_bags
 from h2o_ros.episodes import Episodes
 from h2o_ros.experiments.training import evaluate, train
 from h2o_ros.report.evaluation import EpisodeFigures
@@ -17,7 +18,7 @@ from h2o_ros.report.picture import GapSample
 from h2o_ros.report.run import CHECKPOINT, POLICY, RunReport
 from h2o_ros.sim.gaps import gap_names
 from h2o_ros.sim.simulator import make_simulator
-from h2o_ros.task import load_task, share_folder, task_names
+from h2o_ros.task import load_task, task_names
 from h2o_ros.transitions import Transitions
 
 GAP_STEPS = 64  # control steps of the simulator at which the dynamics gap is shown
@@ -27,7 +28,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser('h2o train', description=__doc__)
     parser.add_argument('--task', default='standing_still', help=', '.join(task_names()))
-    parser.add_argument('--bag', help='recordings, separated by commas (the demonstration bag)')
+    parser.add_argument('--bag', default='', help='recordings, by commas; empty: the demonstration')
     parser.add_argument('--algorithm', default='h2o', help=', '.join(algorithm_names()))
     parser.add_argument('--robot', default='standard', choices=('standard', 'hard'))
     parser.add_argument('--gap', default='none', choices=gap_names())
@@ -84,10 +85,8 @@ def figures(update: int, episodes: Episodes) -> EpisodeFigures:
 
 
 def _load_real(options: argparse.Namespace, task, report: RunReport) -> Transitions:
-    default = share_folder('bags') / f'{task.name}_demo'
-    paths = options.bag.split(',') if options.bag else [str(default)]
     began = time.monotonic()
-    dataset = load_bags(paths, task)
+    dataset = load_bags(chosen_bags(options.bag, task), task)
     report.message(f'{dataset.report}, loaded in {time.monotonic() - began:.1f} s')
     return dataset.transitions
 

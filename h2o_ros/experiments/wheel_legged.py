@@ -19,12 +19,13 @@ import torch
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.data.dataset import load_bags
+from h2o_ros.data.demonstration import chosen_bags
 from h2o_ros.episodes import Episodes
 from h2o_ros.experiments.comparison import draw_comparison, write_table
 from h2o_ros.experiments.training import evaluate, evaluate_controller, train
 from h2o_ros.report.output import prepare_output_folder
 from h2o_ros.sim.linearisation import make_balance_controller
-from h2o_ros.task import Task, load_task, share_folder
+from h2o_ros.task import Task, load_task
 from h2o_ros.transitions import Transitions
 
 ROBOTS = ('simulator', 'standard', 'hard')
@@ -39,7 +40,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser('h2o_ros.experiments.wheel_legged', description=__doc__)
     parser.add_argument('--task', default='standing_still')
-    parser.add_argument('--bag', help='recordings, separated by commas (the demonstration bag)')
+    parser.add_argument('--bag', default='', help='recordings, by commas; empty: the demonstration')
     parser.add_argument('--algorithms', default=','.join((LQR, *ALGORITHMS)))
     parser.add_argument('--seeds', type=int, default=5)
     parser.add_argument('--first-seed', type=int, default=0)
@@ -56,8 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     task = load_task(options.task)
     folder = prepare_output_folder(options.output)
-    bags = options.bag or str(share_folder('bags') / f'{task.name}_demo')
-    real = load_bags(bags.split(','), task).transitions
+    real = load_bags(chosen_bags(options.bag, task), task).transitions
     for algorithm in options.algorithms.split(','):
         path = folder / f'{algorithm}.json'
         if not path.exists():

@@ -18,6 +18,7 @@ from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.configuration import setting
 from h2o_ros.data.dataset import load_bags
+from h2o_ros.data.demonstration import chosen_bags
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.msg import DynamicsGap, Evaluation, LearnerStatus, RolloutBudget, TransitionBatch
 from h2o_ros.msg import Policy as PolicyMessage
@@ -46,7 +47,7 @@ class Parameters:
     """Parameters of the node."""
 
     task: str = setting('standing_still', '', 'task name or path of its YAML file')
-    bag: str = setting('', '', 'recordings, separated by commas; empty uses none')
+    bag: str = setting('', '', 'recordings, separated by commas; empty takes the demonstration of the task')
     algorithm: str = setting('h2o', '', 'name in config/algorithms or path of a YAML file')
     seed: int = setting(0, '', 'random seed', minimum=0)
     device: str = setting('cpu', '', 'where to train', choices=('cpu', 'cuda'))
@@ -92,13 +93,7 @@ class Learner(BaseNode):
         self._training.start()
 
     def _load_bags(self) -> Transitions:
-        paths = [path.strip() for path in self._parameters.bag.split(',') if path.strip()]
-        if not paths:
-            raise ConfigurationError(
-                f'learner: parameter bag: algorithm {self._parameters.algorithm!r} learns from '
-                'recordings; name one or more bags, or take algorithm:=sac'
-            )
-        dataset = load_bags(paths, self._task)
+        dataset = load_bags(chosen_bags(self._parameters.bag, self._task), self._task)
         self._report.message(str(dataset.report))
         return dataset.transitions
 

@@ -1,0 +1,98 @@
+"""From an observation out to its action in, between two processes over DDS.
+
+Usage: python bench/latency.py [--seconds 20] [--rate 200]. The policy is an untrained one of the
+shipped shape; only the time counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+
+from h2o_ros.algorithms.config import load_config
+from h2o_ros.algorithms.trainer import Trainer
+from h2o_ros.msg import Action, Observation
+from h2o_ros.nodes.common import LATEST, to_floats
+from h2o_ros.task import Task, load_task
+from h2o_ros.transitions import Transitions
+
+WARM_UP = 200  # messages
+
+
+def save_policy(task: Task, path: Path) -> None:
+    """Write an untrained policy of the default recipe."""
+    rows = 100
+    generator = np.random.default_rng(0)
+    states = generator.normal(size=(rows, len(task.observation)))
+    flags = np.zeros(rows)
+    real = Transitions(states, flags[:, None], flags, states, flags, flags)
+    Trainer(load_config('h2o'), task, real, [0]).policy().save(path)
+
+
+def round_trips(task: Task, seconds: float, rate: float) -> np.ndarray:
+    """Send observations at `rate` Hz and return the time to each answer in ms."""
+    node = rclpy.create_node('latency')
+    answers: dict[int, float] = {}
+    node.create_subscription(
+        Action, 'action', lambda m: answers.setdefault(m.step, time.perf_counter()), LATEST
+    )
+    publisher = node.create_publisher(Observation, 'observation', LATEST)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while publisher.get_subscription_count() == 0:
+        executor.spin_once(timeout_sec=0.1)
+    data = to_floats(np.zeros((1, len(task.observation))))
+    count = round(seconds * rate) + WARM_UP
+    sent = np.zeros(count)
+    due = time.perf_counter()
+    for step in range(count):
+        due += 1.0 / rate
+        message = Observation(step=step, batch=1, data=data)
+        sent[step] = time.perf_counter()
+        publisher.publish(message)
+        while (left := due - time.perf_counter()) > 0:
+            executor.spin_once(timeout_sec=left)
+    node.destroy_node()
+    trips = [answers[k] - sent[k] for k in range(WARM_UP, count) if k in answers]
+    return 1e3 * np.array(trips)
+
+
+def main() -> None:
+    """Print the distribution."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--seconds', type=float, default=20.0)
+    parser.add_argument('--rate', type=float, default=200.0)
+    options = parser.parse_args()
+    task = load_task('standing_still')
+    os.environ.setdefault('ROS_DOMAIN_ID', '97')
+    with tempfile.TemporaryDirectory() as folder:
+        policy = Path(folder) / 'policy.safetensors'
+        save_policy(task, policy)
+        server = subprocess.Popen(
+            [sys.executable, '-m', 'h2o_ros.nodes.policy_server', '--ros-args', '-p', f'policy:={policy}']
+        )
+        try:
+            rclpy.init()
+            trips = round_trips(task, options.seconds, options.rate)
+        finally:
+            server.terminate()
+            server.wait()
+            rclpy.try_shutdown()
+    median, late, worst = np.percentile(trips, [50, 99, 100])
+    print(
+        f'observation to action, {len(trips)} answers at {options.rate:g} Hz: median {median:.2f} ms '
+        f'(goal 0.5), p99 {late:.2f} ms (goal 1.5), worst {worst:.1f} ms'
+    )
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,28 @@
+"""The recordings that the package ships, one a task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from h2o_ros.errors import BagError, ConfigurationError
+from h2o_ros.task import Task, share_folder
+
+
+def chosen_bags(names: str, task: Task) -> list[Path]:
+    """Return the bags of a comma-separated list; an empty one means the task's demonstration."""
+    paths = [Path(name.strip()) for name in names.split(',') if name.strip()]
+    return paths or [demonstration_bag(task)]
+
+
+def demonstration_bag(task: Task) -> Path:
+    """Return the shipped demonstration of a task; BagError where there is none."""
+    try:
+        path = share_folder('bags') / f'{task.name}_demo'
+    except ConfigurationError:
+        path = Path('bags') / f'{task.name}_demo'
+    if not path.is_dir():
+        raise BagError(
+            f'no demonstration of task {task.name!r} is shipped; name your own recordings, '
+            f'bag:=FOLDER, or record one: make demo ARGS="task:={task.name}"'
+        )
+    return path
