@@ -1,7 +1,7 @@
 """How long 100,000 control steps take to load from a bag, and how large the bag is.
 
-Usage: python bench/load_bag.py [--steps 100000] [--keep FOLDER]. The bag holds noisy sensors in the
-steps in which real ones count (16-bit angle, gyroscope, 14-bit encoder), stamped with jitter.
+Usage: python bench/load_bag.py [--steps 100000]. The bag holds noisy sensors in the steps in which
+real ones count (16-bit angle, gyroscope, 14-bit encoder), stamped with jitter.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ def main() -> None:
             begin = time.perf_counter()
             dataset = load_bags(folder / name, load_task('standing_still'))
             print(
-                f'{name}: {len(dataset.transitions)} transitions in {time.perf_counter() - begin:.2f} s'
+                f'{name}: {len(dataset.transitions)} transitions '
+                f'in {time.perf_counter() - begin:.2f} s'
             )
     finally:
         shutil.rmtree(folder)

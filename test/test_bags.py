@@ -9,9 +9,6 @@ import lz4.frame
 import numpy as np
 import pytest
 import yaml
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from bag_samples import PERIOD, START, TYPES, Messages, columns_to_entries, write_bag
 
 from h2o_ros.data.bags import Bag, BagWriter
@@ -126,9 +123,12 @@ def test_writer_refuses(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(BagError, match='file/new: cannot be written'):
         BagWriter(tmp_path / 'file' / 'new', TYPES)
-    with BagWriter(tmp_path / 'new', TYPES) as writer:
-        with pytest.raises(ValueError, match="got '/other'"):
-            writer.write('/other', 0, b'')
+    writer = BagWriter(tmp_path / 'new', TYPES)
+    with pytest.raises(ValueError, match="got '/other'"):
+        writer.write('/other', 0, b'')
+    writer.close()
+    with pytest.raises(ValueError, match='closed'):
+        writer.write('/action', 0, b'')
 
 
 def test_killed_recorder_loses_no_more_than_five_seconds(tmp_path):
@@ -178,7 +178,10 @@ def test_truncated_database(tmp_path):
     path = write_bag(tmp_path / 'bag', columns_to_entries(columns), storage='sqlite3')
     file = path / 'bag.db3'
     file.write_bytes(file.read_bytes()[: int(file.stat().st_size * 0.6)])
-    with pytest.raises(BagError, match=r'bag\.db3: truncated or damaged'), Bag(path, 'rosbags') as bag:
+    with (
+        pytest.raises(BagError, match=r'bag\.db3: truncated or damaged'),
+        Bag(path, 'rosbags') as bag,
+    ):
         bag.read(bag.topics)
     with Bag(file) as bag:
         assert 0 < len(bag.read(['/action'])['/action'].messages) < 1000
@@ -189,7 +192,10 @@ def test_metadata_that_promises_more(tmp_path):
     path = write_bag(tmp_path / 'bag', ENTRIES)
     write_bag(tmp_path / 'short', ENTRIES[:60])
     shutil.copy(tmp_path / 'short' / 'short.mcap', path / 'bag.mcap')
-    with pytest.raises(BagError, match='holds 60 of the 120 messages'), Bag(path, 'rosbags') as bag:
+    with (
+        pytest.raises(BagError, match='holds 60 of the 120 messages'),
+        Bag(path, 'rosbags') as bag,
+    ):
         bag.read(bag.topics)
 
 
@@ -279,8 +285,10 @@ def test_layout_agrees_with_rosbags(kind):
 
 
 class FakeRosbag2:
-    """Stands in for rosbag2_py: its documented interface, over rosbags. What it cannot show is the
-    storage plugins of a real installation."""
+    """Stands in for rosbag2_py: its documented interface, over rosbags.
+
+    What it cannot show is the storage plugins of a real installation.
+    """
 
     def __init__(self):
         module = types.ModuleType('rosbag2_py')
@@ -289,7 +297,9 @@ class FakeRosbag2:
         module.StorageFilter = lambda topics: types.SimpleNamespace(topics=topics)
         module.TopicMetadata = lambda **values: types.SimpleNamespace(**values)
         module.SequentialReader = type('SequentialReader', (FakeReader,), {'compressed': False})
-        module.SequentialCompressionReader = type('Compressed', (FakeReader,), {'compressed': True})
+        module.SequentialCompressionReader = type(
+            'Compressed', (FakeReader,), {'compressed': True}
+        )
         module.SequentialWriter = FakeWriter
         self.module = module
 
@@ -312,7 +322,9 @@ class FakeReader:
             raise RuntimeError(f'No storage could be initialized. {err}') from err
 
     def get_all_topics_and_types(self):
-        return [types.SimpleNamespace(name=c.topic, type=c.msgtype) for c in self.reader.connections]
+        return [
+            types.SimpleNamespace(name=c.topic, type=c.msgtype) for c in self.reader.connections
+        ]
 
     def set_filter(self, chosen):
         wanted = [c for c in self.reader.connections if c.topic in chosen.topics]
@@ -340,7 +352,9 @@ class FakeWriter:
     def create_topic(self, topic):
         assert topic.serialization_format == 'cdr'
         store = typestore_for([topic.type])
-        self.topics[topic.name] = self.writer.add_connection(topic.name, topic.type, typestore=store)
+        self.topics[topic.name] = self.writer.add_connection(
+            topic.name, topic.type, typestore=store
+        )
 
     def write(self, topic, raw, stamp):
         self.writer.write(self.topics[topic], stamp, raw)

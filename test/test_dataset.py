@@ -1,15 +1,10 @@
 """Transitions from bags, held against answers worked out by hand."""
 
 import dataclasses
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from bag_samples import PERIOD, START, TYPES, Messages, columns_to_entries, write_bag
 
 from h2o_ros.data.dataset import load_bags
@@ -50,7 +45,9 @@ def steps_used(dataset):
 
 
 def truncated_steps(dataset):
-    return [s for s, t in zip(steps_used(dataset), dataset.transitions.truncated, strict=True) if t]
+    return [
+        s for s, t in zip(steps_used(dataset), dataset.transitions.truncated, strict=True) if t
+    ]
 
 
 def test_two_rows_by_hand(tmp_path):
@@ -211,7 +208,10 @@ def test_several_bags(tmp_path):
     one = write_bag(tmp_path / 'one', columns_to_entries(rows(4)))
     late = stamps(np.arange(4) + 4)  # goes on exactly where the first ends
     two = write_bag(
-        tmp_path / 'two', columns_to_entries(rows(4), late), storage='sqlite3', compression='message'
+        tmp_path / 'two',
+        columns_to_entries(rows(4), late),
+        storage='sqlite3',
+        compression='message',
     )
     dataset = load_bags([one, two], TASK)
     assert steps_used(dataset) == [0, 1, 2, 0, 1, 2]
@@ -246,7 +246,11 @@ def test_not_finite(tmp_path, value, name):
 
 def test_numbers_not_used_may_be_anything(tmp_path):
     entries = columns_to_entries(rows(4))
-    entries[3] = ('/imu/data', entries[3][1], MESSAGES.imu(entries[3][1], 0, 0, acceleration=(np.nan,) * 3))
+    entries[3] = (
+        '/imu/data',
+        entries[3][1],
+        MESSAGES.imu(entries[3][1], 0, 0, acceleration=(np.nan,) * 3),
+    )
     assert len(load(tmp_path / 'bag', entries).transitions) == 3
 
 
@@ -264,7 +268,9 @@ def test_missing_topic(tmp_path):
     types = {topic: kind for topic, kind in TYPES.items() if topic != '/joint_states'}
     entries = [e for e in columns_to_entries(rows(4)) if e[0] in types]
     path = write_bag(tmp_path / 'bag', entries, types)
-    with pytest.raises(BagError, match=r'lacks the topic joint_states .* holds /action, /imu/data;'):
+    with pytest.raises(
+        BagError, match=r'lacks the topic joint_states .* holds /action, /imu/data;'
+    ):
         load_bags(path, TASK)
 
 
@@ -279,7 +285,8 @@ def test_other_type(tmp_path):
     types = {**TYPES, '/imu/data': 'sensor_msgs/msg/JointState'}
     path = write_bag(tmp_path / 'bag', columns_to_entries(rows(4)), types)
     with pytest.raises(
-        BagError, match='/imu/data has type sensor_msgs/msg/JointState, .* expects sensor_msgs/msg/Imu'
+        BagError,
+        match='/imu/data has type sensor_msgs/msg/JointState, .* expects sensor_msgs/msg/Imu',
     ):
         load_bags(path, TASK)
 
@@ -287,7 +294,9 @@ def test_other_type(tmp_path):
 @pytest.mark.parametrize(('factor', 'rate'), [(2.0, '100.0'), (0.8, '250.0'), (1.15, '173.9')])
 def test_other_rate(tmp_path, factor, rate):
     path = write_bag(tmp_path / 'bag', columns_to_entries(rows(6), stamps(factor * np.arange(6))))
-    with pytest.raises(BagError, match=f'/action runs at {rate} Hz, task standing_still at 200.0 Hz'):
+    with pytest.raises(
+        BagError, match=f'/action runs at {rate} Hz, task standing_still at 200.0 Hz'
+    ):
         load_bags(path, TASK)
 
 
@@ -304,14 +313,18 @@ def test_joint_not_there_and_index_out_of_range(tmp_path):
     parts = [MESSAGES.step(stamp) for stamp in stamp_list]
     for name, stamp, part in zip('abcd', stamp_list, parts, strict=True):
         part['/joint_states'] = MESSAGES.joints(stamp, [0, 0], [0, 0], ('left_wheel', name))
-    entries = [(t, s, raw) for s, part in zip(stamp_list, parts, strict=True) for t, raw in part.items()]
+    entries = [
+        (t, s, raw) for s, part in zip(stamp_list, parts, strict=True) for t, raw in part.items()
+    ]
     with pytest.raises(
         BagError, match="/joint_states: joint 'right_wheel' is not among the joints left_wheel, a"
     ):
         load_bags(write_bag(tmp_path / 'joint', entries), TASK)
     for part, stamp in zip(parts, stamp_list, strict=True):
         part['/joint_states'] = MESSAGES.joints(stamp, [0, 0], [])
-    entries = [(t, s, raw) for s, part in zip(stamp_list, parts, strict=True) for t, raw in part.items()]
+    entries = [
+        (t, s, raw) for s, part in zip(stamp_list, parts, strict=True) for t, raw in part.items()
+    ]
     with pytest.raises(BagError, match="'velocity' has 0 elements, .* joint 'left_wheel'"):
         load_bags(write_bag(tmp_path / 'velocity', entries), TASK)
     entries = [
@@ -355,7 +368,9 @@ def test_other_clock(tmp_path):
         parts = MESSAGES.step(stamp, *values)
         parts['/imu/data'] = MESSAGES.imu(stamp + 3_000_000_000, 0.0, 0.0)
         entries += [(topic, stamp, raw) for topic, raw in parts.items()]
-    with pytest.raises(BagError, match=r'no message of topic /imu/data .* 2\.5 ms .* 3\.000 s apart'):
+    with pytest.raises(
+        BagError, match=r'no message of topic /imu/data .* 2\.5 ms .* 3\.000 s apart'
+    ):
         load(tmp_path / 'bag', entries)
 
 
@@ -409,7 +424,9 @@ def test_message_cut_short(tmp_path):
     entries = columns_to_entries(rows(4))
     topic, stamp, raw = entries[6]
     entries[6] = (topic, stamp, raw[:100])
-    with pytest.raises(BagError, match='/imu/data: message 2 cannot be read as sensor_msgs/msg/Imu'):
+    with pytest.raises(
+        BagError, match='/imu/data: message 2 cannot be read as sensor_msgs/msg/Imu'
+    ):
         load(tmp_path / 'bag', entries)
 
 

@@ -1,7 +1,7 @@
 """Bags, read and written through one small seam.
 
-`rosbag2_py` is used where it is installed, rosbags (PyPI) elsewhere; the files are the same. What a
-killed recorder left behind is read as far as it goes (salvage.py).
+`rosbag2_py` is used where it is installed, rosbags (PyPI) elsewhere; the files are the same. What
+a killed recorder left behind is read as far as it goes (salvage.py).
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Bag:
 class BagWriter:
     """Writes a new MCAP bag, its chunks compressed with zstd.
 
-    A recorder that is killed loses the last chunk (1 MiB, or 5 s of log time where rosbags writes).
+    A recorder that is killed loses the last chunk: 1 MiB, or 5 s of log time where rosbags writes.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """From bags to transitions, as the task's YAML says.
 
-The header stamps of the first action field's topic are the control steps: an action is stamped with
-the observation that it answers. Every other number is taken from the message of its topic with the
-same stamp. Rewards and terminations are computed from the task, never read.
+The header stamps of the first action field's topic are the control steps: an action is stamped
+with the observation that it answers. Every other number is taken from the message of its topic
+with the same stamp. Rewards and terminations are computed from the task, never read.
 """
 
 from __future__ import annotations
@@ -103,9 +103,9 @@ def _load(path: Path, task: Task, backend: str | None) -> BagDataset:
     transitions, rows, down = build_transitions(steps, task)
     if not len(rows):
         raise BagError(
-            f'{path}: too short, no control step is followed by another ({len(steps.stamps)} steps, '
-            f'{int(steps.gap.sum())} gaps, {int((~steps.observed).sum())} without all sensors, '
-            f'{down} with the robot down); record a longer bag'
+            f'{path}: too short, no control step is followed by another '
+            f'({len(steps.stamps)} steps, {int(steps.gap.sum())} gaps, '
+            f'{int((~steps.observed).sum())} without all sensors, {down} with the robot down); record a longer bag'
         )
     report = BagReport(
         files=(str(path),),

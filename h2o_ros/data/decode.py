@@ -130,7 +130,7 @@ def find_leaf(layout: Layout, source: Source) -> tuple[Leaf | None, int]:
     if leaf.count is None:
         if source.joint is not None or source.index is not None:
             raise MalformedMessage(
-                f'field {source.field!r} is a single number; remove joint and index in the task file'
+                f'field {source.field!r} is a single number; drop joint and index in the task file'
             )
         return leaf, 0
     element = source.index
@@ -160,7 +160,7 @@ def _joint_index(layout: Layout, source: Source, base: str) -> int:
 
 
 def quaternion_angle(quaternion: np.ndarray, angle: str) -> np.ndarray:
-    """Return roll, pitch or yaw in rad, (N,), of unit quaternions (N, 4) in the order x, y, z, w."""
+    """Return roll, pitch or yaw in rad, (N,), of unit quaternions (N, 4) in order x, y, z, w."""
     x, y, z, w = quaternion.T
     if angle == 'roll':
         return np.arctan2(2.0 * (w * x + y * z), 1.0 - 2.0 * (x * x + y * y))

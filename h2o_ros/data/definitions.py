@@ -86,11 +86,16 @@ def parse_members(name: str, text: str) -> tuple[Member, ...]:
         if kind not in PRIMITIVES and kind not in ('string', 'wstring'):
             kind = 'std_msgs/msg/Header' if kind == 'Header' else kind
             kind = full_name(kind, name.split('/')[0])
-        bounded = brackets is not None and '<' in brackets
-        length = 0 if bounded or brackets == '[]' else brackets and int(brackets[1:-1])
-        members.append(Member(field, kind, length))
+        members.append(Member(field, kind, _array_length(brackets)))
     # an empty message still occupies one byte
     return tuple(members) or (Member('structure_needs_at_least_one_member', 'uint8'),)
+
+
+def _array_length(brackets: str | None) -> int | None:
+    if brackets is None:
+        return None
+    inner = brackets[1:-1]  # empty or `<=N` for a sequence
+    return int(inner) if inner.isdigit() else 0
 
 
 @lru_cache(maxsize=256)

@@ -17,7 +17,7 @@ from h2o_ros.data.definitions import Definitions
 from h2o_ros.data.layout import Layout, MalformedMessage, blank_message, find_layout
 from h2o_ros.data.streams import describe, task_sources
 from h2o_ros.errors import BagError
-from h2o_ros.task import Source, Task
+from h2o_ros.task import ActionField, ObservationField, Source, Task
 
 
 def write_columns(
@@ -44,7 +44,7 @@ def write_columns(
 
 def solve_sources(table: dict[str, np.ndarray], task: Task) -> dict[Source, np.ndarray]:
     """Find unscaled numbers, least in square, whose scaled sums are the columns."""
-    entries = (*task.observation, *task.action)
+    entries: tuple[ActionField | ObservationField, ...] = (*task.observation, *task.action)
     places: dict[tuple, int] = {}
     for entry in entries:
         for source in entry.sources:
@@ -59,8 +59,9 @@ def solve_sources(table: dict[str, np.ndarray], task: Task) -> dict[Source, np.n
     for entry, worst in zip(entries, error, strict=True):
         if worst > 1e-6:
             raise BagError(
-                f'task {task.name}: field {entry.name!r} cannot be written: its sources are those of '
-                f'other fields, which contradict it by {worst:.3g} {entry.unit}; check the columns'
+                f'task {task.name}: field {entry.name!r} cannot be written: its sources are those '
+                f'of other fields, which contradict it by {worst:.3g} {entry.unit}; '
+                'check the columns'
             )
     return {s: numbers[places[_place(s)]] for entry in entries for s in entry.sources}
 

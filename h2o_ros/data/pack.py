@@ -7,6 +7,8 @@ load_bags read the result as it is.
 
 from __future__ import annotations
 
+import argparse
+import sys
 from pathlib import Path
 
 import yaml
@@ -15,7 +17,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from h2o_ros.data.bags import Bag
 from h2o_ros.data.compression import compress
 from h2o_ros.data.rosbags_backend import typestore_for
-from h2o_ros.errors import BagError
+from h2o_ros.errors import BagError, H2OError
 
 
 def pack_bag(source: str | Path, target: str | Path, level: int = 19) -> None:
@@ -57,3 +59,21 @@ def _compress_file(path: Path, level: int) -> None:
     information['files'][0]['path'] = packed.name
     file.write_text(yaml.safe_dump(content, sort_keys=False), encoding='utf-8')
     plain.unlink()
+
+
+def main() -> int:
+    """Run as `python -m h2o_ros.data.pack SOURCE TARGET`."""
+    parser = argparse.ArgumentParser(description='Write a bag anew, compressed as a whole.')
+    parser.add_argument('source', help='a finished bag')
+    parser.add_argument('target', help='folder of the new bag')
+    arguments = parser.parse_args()
+    try:
+        pack_bag(arguments.source, arguments.target)
+    except H2OError as err:
+        print(f'error: {err}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -35,7 +35,8 @@ def import_recording(
 
     columns: what each column holds, in order: fields of the task, `time` in s, `done` (nonzero
     where the time line breaks behind the row), or `-` for a column to leave out. In HDF5 without
-    `dataset`, NAME, NAME=DATASET or NAME=DATASET[COLUMN]. rate: rows per second, default the task's.
+    `dataset`, NAME, NAME=DATASET or NAME=DATASET[COLUMN]. rate: rows per second, by default the
+    task's.
     """
     path = Path(file)
     if not path.is_file():
@@ -67,8 +68,8 @@ def check_columns(names: list[str], task: Task) -> None:
     for name in names:
         if name not in known:
             raise BagError(
-                f'columns: {name!r} is unknown to task {task.name}; choose from {", ".join(known)} '
-                f'({IGNORED} leaves a column out)'
+                f'columns: {name!r} is unknown to task {task.name}; choose from '
+                f'{", ".join(known)} ({IGNORED} leaves a column out)'
             )
         if name != IGNORED and names.count(name) > 1:
             raise BagError(f'columns: {name!r} is named twice; use {IGNORED} for one of them')
@@ -84,6 +85,8 @@ def read_text(path: Path, names: list[str], delimiter: str | None) -> dict[str, 
     try:
         with path.open(encoding='utf-8') as lines:
             first = next((line for line in lines if line.strip() and line[0] != '#'), '')
+        if not first:
+            raise BagError(f'{path}: holds no rows; record it again')
         if delimiter is None and ',' in first:
             delimiter = ','
         titles = _is_title(first, delimiter)
@@ -146,8 +149,8 @@ def read_hdf5(path: Path, columns: list[str], dataset: str | None) -> dict[str, 
                     values = values[:, int(match[3])]
                 if values.ndim != 1:
                     raise BagError(
-                        f'{path}: dataset {entry} has shape {values.shape}; give one of its columns as '
-                        'NAME=DATASET[COLUMN]'
+                        f'{path}: dataset {entry} has shape {values.shape}; give one of its '
+                        'columns as NAME=DATASET[COLUMN]'
                     )
                 table[match[1]] = np.asarray(values, np.float64)
     except OSError as err:

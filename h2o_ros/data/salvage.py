@@ -75,19 +75,20 @@ class SalvagedSource:
             raise BagError(f'{shown}: not an MCAP file, or its start is lost; copy the bag again')
         channels: dict[int, str] = {}
         schemas: dict[int, tuple[str, str, str]] = {}
-        end = len(MAGIC)
+        whole = len(MAGIC)
         try:
-            for opcode, body, end in records(data, len(MAGIC)):
+            for opcode, body, end in records(data, whole):
                 if opcode == FOOTER:
                     return ''
                 self._record(opcode, body, channels, schemas)
+                whole = end
         except BagError:
             raise
         except Exception as err:  # decompressors and unpacking fail in their own ways
             raise BagError(
-                f'{shown}: damaged behind byte {end} of {len(data)} ({err}); copy the bag again'
+                f'{shown}: damaged behind byte {whole} of {len(data)} ({err}); copy the bag again'
             ) from err
-        return f'{shown.name} ends at byte {end} of {len(data)} without its index'
+        return f'{shown.name} ends at byte {whole} of {len(data)} without its index'
 
     def _record(self, opcode, body, channels, schemas) -> None:
         if opcode == SCHEMA:

@@ -41,7 +41,7 @@ class ControlSteps:
 
 @dataclass(frozen=True)
 class Epoch:
-    """A stretch in which a topic's clock never goes back. rows: message numbers by rising stamp."""
+    """A stretch in which a topic's clock never goes back. rows: message numbers by stamp."""
 
     rows: np.ndarray
     first_log: int
@@ -104,8 +104,8 @@ def split_epochs(stream: Stream, task: Task, where: str) -> list[Epoch]:
     starts = np.concatenate([[0], np.flatnonzero(back) + 1, [len(stream.stamps)]])
     if len(starts) - 2 > MOST_JUMPS:
         raise BagError(
-            f'{where}: topic {stream.topic}: its stamps go back {len(starts) - 2} times; are there '
-            'two publishers? record one robot a bag'
+            f'{where}: topic {stream.topic}: its stamps go back {len(starts) - 2} times; are '
+            'there two publishers? record one robot a bag'
         )
     epochs = []
     for start, end in zip(starts[:-1], starts[1:], strict=True):

@@ -11,7 +11,7 @@ from h2o_ros.data.bags import Bag, TopicMessages
 from h2o_ros.data.decode import decode
 from h2o_ros.data.definitions import Definitions
 from h2o_ros.errors import BagError
-from h2o_ros.task import Source, Task
+from h2o_ros.task import ActionField, ObservationField, Source, Task
 
 RATE_TOLERANCE = 0.1  # of the task's rate
 
@@ -33,11 +33,12 @@ class Stream:
 def task_sources(task: Task) -> dict[str, list[Source]]:
     """List the task's sources by topic, each once; the control steps' topic comes first."""
     result: dict[str, list[Source]] = {}
-    for entry in (*task.action, *task.observation):
+    entries: tuple[ActionField | ObservationField, ...] = (*task.action, *task.observation)
+    for entry in entries:
         if not entry.sources:
             raise BagError(
-                f'task {task.name}: field {entry.name!r} has no sources, so it cannot be read from '
-                'a bag; add them to the task file'
+                f'task {task.name}: field {entry.name!r} has no sources, so it cannot be read '
+                'from a bag; add them to the task file'
             )
         for source in entry.sources:
             sources = result.setdefault(source.topic, [])
@@ -111,7 +112,7 @@ def read_stream(
             seconds = (stamps[message] - stamps[0]) / 1e9
             raise BagError(
                 f'{where}: field {describe(source)} is {column[message]} in message {message} '
-                f'({seconds:.3f} s after the first; {len(wrong)} such in all); cut it out or record again'
+                f'({seconds:.3f} s after the first; {len(wrong)} such in all); cut it out'
             )
     columns = dict(zip(sources, decoded.columns, strict=True))
     return Stream(recorded.topic, stamps, recorded.log_times, columns)
@@ -133,8 +134,8 @@ def check_rate(stream: Stream, task: Task, where: str, exact: bool) -> float:
     forward = differences[differences > 0]
     if not len(forward):
         raise BagError(
-            f'{where}: topic {stream.topic}: too short, {len(stream.stamps)} message(s) with distinct '
-            'stamps; record a longer bag'
+            f'{where}: topic {stream.topic}: too short, {len(stream.stamps)} message(s) with '
+            'distinct stamps; record a longer bag'
         )
     rate = 1e9 / float(np.median(forward))
     slow = rate < (1.0 - RATE_TOLERANCE) * task.rate
