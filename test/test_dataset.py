@@ -232,7 +232,9 @@ def test_actions_beyond_the_limits_are_clipped_and_counted(tmp_path):
     np.testing.assert_allclose(dataset.transitions.reward, [21.0, 20.9999, 25.9996], rtol=1e-6)
 
 
-@pytest.mark.parametrize(('value', 'name'), [(np.nan, 'nan'), (np.inf, 'inf')])
+@pytest.mark.parametrize(
+    ('value', 'name'), [(np.nan, 'nan'), (np.inf, 'inf'), (1e300, r'\d.*e\+30\d')]
+)
 def test_not_finite(tmp_path, value, name):
     entries = columns_to_entries(rows(6, theta_dot=[0, 0, 0, value, 0, 0]))
     path = write_bag(tmp_path / 'bag', entries)
@@ -254,13 +256,16 @@ def test_numbers_not_used_may_be_anything(tmp_path):
     assert len(load(tmp_path / 'bag', entries).transitions) == 3
 
 
-def test_imu_without_an_orientation(tmp_path):
+@pytest.mark.parametrize('norm', [0.0, 0.5, 1e200])
+def test_imu_without_an_orientation(tmp_path, norm):
     entries = [
-        (topic, stamp, MESSAGES.imu(stamp, 0.0, 0.0, norm=0.0) if topic == '/imu/data' else raw)
-        for topic, stamp, raw in columns_to_entries(rows(4))
+        (topic, stamp, MESSAGES.imu(stamp, 0.0, 0.0, norm=norm) if number == 6 else raw)
+        for number, (topic, stamp, raw) in enumerate(columns_to_entries(rows(4)))
     ]
     path = write_bag(tmp_path / 'bag', entries)
-    with pytest.raises(BagError, match='/imu/data: orientation is not a unit quaternion'):
+    with pytest.raises(
+        BagError, match=r'/imu/data: orientation is not a unit quaternion .*\(message 2\)'
+    ):
         load_bags(path, TASK)
 
 
@@ -464,3 +469,39 @@ def test_large_bag_loads_quickly(tmp_path):
     dataset = load_bags(tmp_path / 'bag', TASK)
     assert time.perf_counter() - begin < 3.0
     assert len(dataset.transitions) == 19_999
+
+
+@pytest.mark.parametrize(
+    ('storage', 'compression'),
+    [
+        ('mcap', 'none'),
+        ('mcap', 'storage'),
+        ('mcap', 'file'),
+        ('sqlite3', 'none'),
+        ('sqlite3', 'message'),
+    ],
+)
+def test_damage_anywhere_is_a_bag_error_or_harmless(tmp_path, storage, compression):
+    generator = np.random.default_rng(7)
+    entries = columns_to_entries(generator.normal(0, 0.1, (100, 5)))
+    path = write_bag(tmp_path / 'bag', entries, storage=storage, compression=compression)
+    (file,) = (f for f in path.iterdir() if f.name != 'metadata.yaml')
+    whole, refused = file.read_bytes(), 0
+    for trial in range(24):
+        data = bytearray(whole)
+        place = int(generator.integers(0, len(data) - 20))
+        if trial % 3 == 0:
+            data = data[:place]
+        elif trial % 3 == 1:
+            data[place] ^= 0xFF
+        else:
+            data[place : place + 20] = generator.bytes(20)
+        file.write_bytes(data)
+        for given in (path, file):
+            try:
+                assert load_bags(given, TASK).transitions.is_finite()
+            except BagError as err:
+                refused += 1
+                assert str(file) in str(err) or str(path) in str(err)
+                assert '\n' not in str(err)
+    assert refused > 5

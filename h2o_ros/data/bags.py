@@ -100,9 +100,14 @@ class Bag:
         result = {}
         for name in names:
             times, messages = raw.get(name, ([], []))
-            result[name] = TopicMessages(
-                name, self.topics[name], np.array(times, np.int64), messages
-            )
+            try:
+                stamps = np.array(times, np.int64)
+            except OverflowError as err:
+                raise BagError(
+                    f'{self.path}: topic {name}: a log time of {max(times)} ns; damaged, '
+                    'copy the bag again'
+                ) from err
+            result[name] = TopicMessages(name, self.topics[name], stamps, messages)
         return result
 
     def __enter__(self) -> Bag:

@@ -105,7 +105,8 @@ def _load(path: Path, task: Task, backend: str | None) -> BagDataset:
         raise BagError(
             f'{path}: too short, no control step is followed by another '
             f'({len(steps.stamps)} steps, {int(steps.gap.sum())} gaps, '
-            f'{int((~steps.observed).sum())} without all sensors, {down} with the robot down); record a longer bag'
+            f'{int((~steps.observed).sum())} without all sensors, {down} with the robot down); '
+            'record a longer bag'
         )
     report = BagReport(
         files=(str(path),),

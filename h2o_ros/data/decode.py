@@ -57,7 +57,7 @@ def decode(
             try:
                 column[rows] = _column(data, layout, source)
             except MalformedMessage as err:
-                raise BagError(f'{where}: {err} (message {rows[0]})') from err
+                raise BagError(f'{where}: {err} (message {rows[err.row]})') from err
     return Decoded(stamps, columns)
 
 
@@ -106,14 +106,17 @@ def _column(data: np.ndarray, layout: Layout, source: Source) -> np.ndarray:
     base, _, angle = source.field.rpartition('.')
     parts = [_gather(data, layout, layout.leaves[f'{base}.{axis}']) for axis in 'xyzw']
     quaternion = np.stack(parts, axis=1).astype(np.float64)
-    norm = np.linalg.norm(quaternion, axis=1)
-    wrong = np.abs(norm - 1.0) > 0.01
-    if np.isfinite(norm).all() and wrong.any():
-        raise MalformedMessage(
-            f'{base} is not a unit quaternion (norm {norm[wrong][0]:.3g}), so its {angle} has no '
-            'meaning; record with a sensor that gives its orientation'
-        )
-    return quaternion_angle(quaternion / norm[:, None], angle)
+    finite = np.isfinite(quaternion).all(axis=1)
+    with np.errstate(over='ignore', invalid='ignore'):
+        norm = np.linalg.norm(quaternion, axis=1)
+        wrong = np.flatnonzero(finite & ~(np.abs(norm - 1.0) <= 0.01))
+        if len(wrong):
+            raise MalformedMessage(
+                f'{base} is not a unit quaternion (norm {norm[wrong[0]]:.3g}), so its {angle} has '
+                'no meaning; record with a sensor that gives its orientation',
+                int(wrong[0]),
+            )
+        return quaternion_angle(quaternion / norm[:, None], angle)
 
 
 def find_leaf(layout: Layout, source: Source) -> tuple[Leaf | None, int]:

@@ -16,7 +16,14 @@ HEADER = 4  # bytes of encapsulation before the data; alignment counts from behi
 
 
 class MalformedMessage(ValueError):
-    """The bytes are not a message of the type that they are said to be."""
+    """The bytes are not a message of the type that they are said to be.
+
+    row: which of the messages looked at.
+    """
+
+    def __init__(self, text: str, row: int = 0) -> None:
+        super().__init__(text)
+        self.row = row
 
 
 @dataclass(frozen=True)

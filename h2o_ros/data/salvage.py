@@ -64,8 +64,13 @@ class SalvagedSource:
                     plain.write_bytes(decompress_partly(path.read_bytes()))
                     return self._load_plain(plain, path)
             return self._load_plain(path, path)
+        except BagError:
+            raise
         except OSError as err:
             raise BagError(f'{path}: cannot be read ({err.strerror}); check the file') from err
+        except Exception as err:  # decompressors and unpacking fail in their own ways
+            reason = ' '.join(str(err).split())
+            raise BagError(f'{path}: damaged ({reason}); copy the bag again') from err
 
     def _load_plain(self, path: Path, shown: Path) -> str:
         if path.suffix == '.db3':
@@ -82,12 +87,8 @@ class SalvagedSource:
                     return ''
                 self._record(opcode, body, channels, schemas)
                 whole = end
-        except BagError:
-            raise
-        except Exception as err:  # decompressors and unpacking fail in their own ways
-            raise BagError(
-                f'{shown}: damaged behind byte {whole} of {len(data)} ({err}); copy the bag again'
-            ) from err
+        except Exception as err:
+            raise ValueError(f'behind byte {whole} of {len(data)}: {err}') from err
         return f'{shown.name} ends at byte {whole} of {len(data)} without its index'
 
     def _record(self, opcode, body, channels, schemas) -> None:

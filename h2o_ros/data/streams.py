@@ -14,6 +14,7 @@ from h2o_ros.errors import BagError
 from h2o_ros.task import ActionField, ObservationField, Source, Task
 
 RATE_TOLERANCE = 0.1  # of the task's rate
+LARGEST_NUMBER = 1e12  # in SI units beyond any sensor; its square is still finite in float32
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def resolve_topics(bag: Bag, wanted: list[str], task: Task) -> dict[str, str]:
 def read_stream(
     recorded: TopicMessages, sources: list[Source], definitions: Definitions, path: Path
 ) -> Stream:
-    """Decode one topic; BagError where a number is not finite."""
+    """Decode one topic; BagError where a number is not finite or beyond reason."""
     where = f'{path}: topic {recorded.topic}'
     if not recorded.messages:
         raise BagError(f'{where}: holds no messages; record it again')
@@ -106,7 +107,7 @@ def read_stream(
     if stamps is None or not stamps.any():
         stamps = recorded.log_times
     for source, column in zip(sources, decoded.columns, strict=True):
-        wrong = np.flatnonzero(~np.isfinite(column))
+        wrong = np.flatnonzero(~(np.abs(column) < LARGEST_NUMBER))
         if len(wrong):
             message = wrong[0]
             seconds = (stamps[message] - stamps[0]) / 1e9
