@@ -4,6 +4,7 @@ Runs on the Python that the environment is made from, with the standard library 
 says in one line what it does; a failure, in one line, what is missing and how to get it.
 """
 
+import fcntl
 import hashlib
 import os
 import re
@@ -38,6 +39,8 @@ def main() -> int:
         with_ros = installed_ros()
         check_machine(with_ros)
         LOG.parent.mkdir(exist_ok=True)
+        lock = LOG.with_suffix('.lock').open('w')
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two at once would write the same files
         LOG.write_text('')
         make_environment(with_ros)
         requirements = install_requirements(with_ros)
@@ -275,7 +278,7 @@ def _runs_pip(version: str) -> bool:
     """Say whether .venv has this Python, and pip."""
     code = 'import pip, sys; print(sys.version.split()[0])'
     try:
-        result = subprocess.run([str(PYTHON), '-c', code], stdout=subprocess.PIPE, text=True)
+        result = subprocess.run([str(PYTHON), '-c', code], capture_output=True, text=True)
     except OSError:
         return False
     return result.returncode == 0 and result.stdout.strip() == version

@@ -1,0 +1,137 @@
+"""A launch file's graph, stated once: arguments, and the nodes that follow from their values.
+
+`ros2 launch` runs it through launching.ros, `h2o launch` through launching.processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from h2o_ros.errors import ConfigurationError
+
+Value = str | int | float | bool
+STOP_TIMEOUT = 10.0  # s that a node has after SIGINT, enough to save a checkpoint
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One `name:=value`; the default's type is the argument's.
+
+    choices: the only values allowed; empty allows any.
+    """
+
+    name: str
+    default: Value
+    description: str
+    choices: tuple[str, ...] = ()
+
+    def read(self, text: str) -> Value:
+        """Return the value of a text; ConfigurationError where it is none of this argument's."""
+        if self.choices and text not in self.choices:
+            raise ConfigurationError(
+                f'argument {self.name}: expected one of {", ".join(self.choices)}, got {text!r}'
+            )
+        kind = type(self.default)
+        try:
+            return _truth(text) if kind is bool else kind(text)
+        except ValueError as err:
+            raise ConfigurationError(
+                f'argument {self.name}: expected {kind.__name__}, got {text!r}'
+            ) from err
+
+    @property
+    def default_text(self) -> str:
+        """The default as it is written on the command line."""
+        return str(self.default).lower() if isinstance(self.default, bool) else str(self.default)
+
+
+@dataclass(frozen=True)
+class NodeProcess:
+    """One process: a node of this package.
+
+    executable: name under lib/h2o_ros. name: of the node, the executable's where empty. namespace:
+    relative to the root, as virtual_robot. remappings: pairs of a topic's name in the node and
+    outside. required: its end ends the launch, and its exit code is the launch's. A node that is
+    not required ends the launch only where it fails.
+    """
+
+    executable: str
+    name: str = ''
+    namespace: str = ''
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    remappings: tuple[tuple[str, str], ...] = ()
+    required: bool = False
+
+    @property
+    def label(self) -> str:
+        """The name that its output is shown under, unique within a graph."""
+        return '/'.join(part for part in (self.namespace, self.name or self.executable) if part)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What a launch file states.
+
+    nodes: from the arguments' values by name, the processes to start. ConfigurationError from it
+    ends the launch before anything is started.
+    """
+
+    arguments: tuple[Argument, ...]
+    nodes: Callable[[dict[str, Any]], Sequence[NodeProcess]]
+
+    def read(self, texts: Mapping[str, str]) -> dict[str, Value]:
+        """Return every argument's value; ConfigurationError names an unknown or wrong one."""
+        known = {argument.name for argument in self.arguments}
+        for name in texts:
+            if name not in known:
+                raise ConfigurationError(
+                    f'unknown argument {name!r}; known arguments: {", ".join(sorted(known))}'
+                )
+        return {
+            argument.name: argument.read(texts.get(argument.name, argument.default_text))
+            for argument in self.arguments
+        }
+
+    def show_arguments(self) -> str:
+        """Return the description of all arguments, in the form of `ros2 launch --show-args`."""
+        lines = ["Arguments (pass arguments as '<name>:=<value>'):"]
+        for argument in self.arguments:
+            choices = f'. Valid choices are: {list(argument.choices)}' if argument.choices else ''
+            lines += [
+                '',
+                f"    '{argument.name}':",
+                f'        {argument.description}{choices}',
+                f"        (default: '{argument.default_text}')",
+            ]
+        return '\n'.join(lines)
+
+
+def split_arguments(words: Sequence[str]) -> dict[str, str]:
+    """Read `name:=value` words, the last of a name wins; ConfigurationError for any other word."""
+    texts = {}
+    for word in words:
+        name, separator, text = word.partition(':=')
+        if not (name and separator and text):
+            raise ConfigurationError(f'malformed argument {word!r}, expected name:=value')
+        texts[name] = text
+    return texts
+
+
+def node_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that a node gets beside those of the shell, which win."""
+    wanted = {
+        # One thread a node: several nodes share the machine, and the batches are small.
+        'OMP_NUM_THREADS': '1',
+        'PYTHONUNBUFFERED': '1',
+        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+    }
+    return {name: value for name, value in wanted.items() if name not in environment}
+
+
+def _truth(text: str) -> bool:
+    known = {'true': True, '1': True, 'false': False, '0': False}
+    if text.lower() not in known:
+        raise ValueError(text)
+    return known[text.lower()]

@@ -1,0 +1,69 @@
+"""A graph as the LaunchDescription that `ros2 launch` runs."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from h2o_ros.launching.description import STOP_TIMEOUT, Graph, NodeProcess, node_environment
+
+if TYPE_CHECKING:
+    from launch import LaunchContext, LaunchDescription
+
+PACKAGE = 'h2o_ros'
+
+
+def make_launch_description(graph: Graph) -> LaunchDescription:
+    """Return the LaunchDescription of a graph; needs ROS 2's launch and launch_ros."""
+    # Imported here: a launch file must load where there is no `launch`, too.
+    from launch import LaunchDescription
+    from launch.actions import DeclareLaunchArgument, OpaqueFunction
+
+    declared = []
+    for argument in graph.arguments:
+        choices = {'choices': list(argument.choices)} if argument.choices else {}
+        declared.append(
+            DeclareLaunchArgument(
+                argument.name,
+                default_value=argument.default_text,
+                description=argument.description,
+                **choices,
+            )
+        )
+
+    def make_nodes(context: LaunchContext) -> list[Any]:
+        names = [argument.name for argument in graph.arguments]
+        values = graph.read({name: context.launch_configurations[name] for name in names})
+        return [_make_node(process) for process in graph.nodes(values)]
+
+    return LaunchDescription([*declared, OpaqueFunction(function=make_nodes)])
+
+
+def _make_node(process: NodeProcess) -> Any:
+    from launch.actions import Shutdown
+    from launch_ros.actions import Node
+    from launch_ros.parameter_descriptions import ParameterValue
+
+    # Without a stated type, launch_ros reads texts as YAML: a folder named 5 would be a number.
+    parameters = {
+        name: ParameterValue(value, value_type=str) if isinstance(value, str) else value
+        for name, value in process.parameters.items()
+    }
+
+    def end(event: Any, _context: Any) -> Any:
+        if process.required or event.returncode != 0:
+            return Shutdown(reason=f'{process.label} ended with exit code {event.returncode}')
+        return None
+
+    return Node(
+        package=PACKAGE,
+        executable=process.executable,
+        name=process.name or process.executable,
+        namespace=process.namespace,
+        parameters=[parameters],
+        remappings=list(process.remappings),
+        output='screen',
+        additional_env=node_environment(os.environ),
+        sigterm_timeout=str(STOP_TIMEOUT),
+        on_exit=end,
+    )

@@ -1,0 +1,98 @@
+"""Train a policy from recordings and the simulator, and evaluate it on the virtual robot."""
+
+from h2o_ros.algorithms.config import algorithm_names
+from h2o_ros.launching.description import Argument, Graph, NodeProcess
+from h2o_ros.launching.ros import make_launch_description
+from h2o_ros.sim.gaps import gap_names
+from h2o_ros.task import load_task, task_names
+
+
+def nodes(arguments):
+    """Return the learner, its simulator, and the virtual robot that stands for reality."""
+    task, seed = arguments['task'], arguments['seed']
+    load_task(task)
+    robot = {'namespace': 'virtual_robot'}
+    return [
+        NodeProcess(
+            'learner',
+            parameters={
+                'task': task,
+                'bag': arguments['bag'],
+                'algorithm': arguments['algorithm'],
+                'seed': seed,
+                'device': arguments['device'],
+                'updates': arguments['steps'],
+                'output': arguments['output'],
+                'resume': arguments['resume'],
+            },
+            required=True,
+        ),
+        NodeProcess(
+            'sim_bridge',
+            parameters={
+                'task': task,
+                'gap': arguments['gap'],
+                'environments': arguments['environments'],
+                'seed': seed,
+            },
+        ),
+        NodeProcess(
+            'policy_server',
+            parameters={'task': task, 'deterministic': False, 'seed': seed},
+            remappings=(('policy', 'exploration_policy'),),
+        ),
+        NodeProcess(
+            'evaluator',
+            parameters={
+                'task': task,
+                'evaluate_every': arguments['evaluate_every'],
+                'output': arguments['output'],
+            },
+        ),
+        NodeProcess(
+            'sim_bridge',
+            parameters={
+                'task': task,
+                'model': arguments['robot'],
+                'environments': 10,
+                'seed': seed,
+                'reset': 'evaluation',
+            },
+            **robot,
+        ),
+        NodeProcess('policy_server', parameters={'task': task}, **robot),
+    ]
+
+
+GRAPH = Graph(
+    arguments=(
+        Argument(
+            'task', 'standing_still', f'Task: {", ".join(task_names())}, or path of a YAML file'
+        ),
+        Argument(
+            'bag', '', 'Recordings to learn from, separated by commas; empty: the demonstration'
+        ),
+        Argument('gap', 'none', 'Dynamics gap put into the simulator on top', tuple(gap_names())),
+        Argument(
+            'robot', 'standard', 'Virtual robot that stands for reality', ('standard', 'hard')
+        ),
+        Argument(
+            'algorithm',
+            'h2o',
+            f'Algorithm: {", ".join(algorithm_names())}, or path of a YAML file',
+        ),
+        Argument('seed', 0, 'Random seed'),
+        Argument('device', 'cpu', 'Where to train', ('cpu', 'cuda')),
+        Argument('environments', 32, 'Simulated robots'),
+        Argument('steps', 0, 'Gradient updates to make; 0: the number of the algorithm'),
+        Argument('output', 'runs/train_sim', 'Folder for everything the run writes'),
+        Argument('resume', '', 'Checkpoint to go on from; empty: begin anew'),
+        Argument('evaluate_every', 20000, 'Gradient updates between two evaluations'),
+    ),
+    nodes=nodes,
+)
+
+
+def generate_launch_description():
+    """Return the graph as `ros2 launch` runs it."""
+    return make_launch_description(GRAPH)
