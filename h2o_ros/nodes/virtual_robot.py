@@ -6,6 +6,7 @@ made on a loaded machine equals one made on an idle machine; `real_time` holds i
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class Parameters:
     model: str = setting('standard', '', 'which virtual robot', choices=('standard', 'hard'))
     seed: int = setting(0, '', 'random seed of noise and initial states', minimum=0)
     steps: int = setting(0, 'control steps', 'after which to end; 0 runs on', minimum=0)
+    await_recorder: bool = setting(False, '', 'begin when somebody else listens to every topic')
     real_time: bool = setting(False, '', 'hold to the clock instead of going as fast as it can')
 
 
@@ -42,8 +44,9 @@ class VirtualRobot(BaseNode):
         super().__init__('virtual_robot')
         self._parameters = parameters = self.read_parameters(Parameters)
         self._task = load_task(parameters.task)
+        endless = dataclasses.replace(self._task, horizon=2**62)  # a robot has no horizon
         self._robot = make_simulator(
-            self._task, model=parameters.model, batch=1, seed=parameters.seed, reset='evaluation'
+            endless, model=parameters.model, batch=1, seed=parameters.seed, reset='evaluation'
         )
         self._step = 0
         self._falls = 0
@@ -65,8 +68,6 @@ class VirtualRobot(BaseNode):
         if rows.terminated[0]:
             self._falls += 1
             self._stamp += round(LIFT_SECONDS * 1e9)
-        elif rows.truncated[0]:
-            self._stamp += round(LIFT_SECONDS * 1e9)
         if self._parameters.steps and self._step >= self._parameters.steps:
             self.get_logger().info(f'{self._step} control steps done, {self._falls} falls')
             self.stop()
@@ -81,8 +82,15 @@ class VirtualRobot(BaseNode):
 
     def _resend(self) -> None:
         """Send the observation again where no answer came; not the sensors, which are recorded."""
+        if self._parameters.await_recorder and not self._is_recorded():
+            return
         if time.monotonic() - self._sent_at > RESEND_AFTER:
             self._send(sensors=self._sent_at == -math.inf)
+
+    def _is_recorded(self) -> bool:
+        own = {'action': 1}
+        topics = ('imu/data', 'joint_states', 'action')
+        return all(self.count_subscribers(topic) > own.get(topic, 0) for topic in topics)
 
     def _send(self, sensors: bool = True) -> None:
         stamp = Time(sec=self._stamp // 10**9, nanosec=self._stamp % 10**9)

@@ -1,0 +1,50 @@
+"""Record a scripted operator who drives the virtual robot: the demonstration bag."""
+
+from h2o_ros.launching.description import Argument, Graph, NodeProcess
+from h2o_ros.launching.ros import make_launch_description
+from h2o_ros.task import load_task, task_names
+
+
+def nodes(arguments):
+    """Return the robot, the person who drives it, and the recorder."""
+    task, seed = arguments['task'], arguments['seed']
+    load_task(task)
+    return [
+        NodeProcess(
+            'virtual_robot',
+            parameters={
+                'task': task,
+                'model': arguments['robot'],
+                'seed': seed,
+                'steps': arguments['steps'],
+                'real_time': arguments['real_time'],
+                'await_recorder': True,
+            },
+            required=True,
+        ),
+        NodeProcess('operator', parameters={'task': task, 'seed': seed}),
+        NodeProcess(
+            'bag_recorder',
+            parameters={'task': task, 'output': arguments['output'], 'operator': 'scripted'},
+        ),
+    ]
+
+
+GRAPH = Graph(
+    arguments=(
+        Argument(
+            'task', 'standing_still', f'Task: {", ".join(task_names())}, or path of a YAML file'
+        ),
+        Argument('robot', 'standard', 'Virtual robot', ('standard', 'hard')),
+        Argument('steps', 100000, 'Control steps to record'),
+        Argument('seed', 0, 'Random seed of robot and operator'),
+        Argument('output', 'runs/demonstration', 'Folder of the new bag'),
+        Argument('real_time', False, 'Hold to the clock; false goes as fast as it can'),
+    ),
+    nodes=nodes,
+)
+
+
+def generate_launch_description():
+    """Return the graph as `ros2 launch` runs it."""
+    return make_launch_description(GRAPH)
