@@ -36,23 +36,33 @@ class Weights:
 class BalanceController:
     """Keeps N robots upright and follows a commanded velocity.
 
-    The reference position is the integral of the commanded velocity; it is held within `leash`
-    metres of the robot, so that a robot that was held up does not dash after it.
+    The reference position starts where the robot is first seen, or at `home`, and is the integral of
+    the commanded velocity.
     """
 
     def __init__(
-        self, task: Task, weights: Weights | None = None, batch: int = 1, leash: float = 0.5
+        self,
+        task: Task,
+        weights: Weights | None = None,
+        batch: int = 1,
+        discount: float = 1.0,
+        home: float | None = None,
+        leash: float = np.inf,
     ) -> None:
-        """Compute the gains for the task's robot and rate."""
+        """Compute the gains for the task's robot and rate.
+
+        home: m. leash: the reference is held within so many metres of the robot, so that one that was
+        held up does not dash after it; short leashes take the controller its hold on x.
+        """
         check_task(task)
-        self.task, self.batch, self.leash = task, batch, leash
+        self.task, self.batch, self.home, self.leash = task, batch, home, leash
         transition, influence = linearise(robot_folder(task.robot) / 'simulator.xml', task.period)
-        self.gains = lqr_gains(transition, influence, weights or Weights())
+        self.gains = lqr_gains(transition, influence, weights or Weights(), discount)
         self._columns = {name: i for i, name in enumerate(task.observation_names)}
         self.reset()
 
     def reset(self) -> None:
-        """Take the next observation's place as the reference."""
+        """Begin anew: the next observation places the reference."""
         self._placed = False
         self._reference = np.zeros(self.batch)
         self._travelled = np.zeros(self.batch)
@@ -69,7 +79,8 @@ class BalanceController:
         velocity = np.broadcast_to(np.asarray(velocity_command, np.float64), (self.batch,))
         state = self._complete(rows)
         if not self._placed:
-            self._reference, self._placed = state[:, 2].copy(), True
+            start = state[:, 2] if self.home is None else np.full(self.batch, self.home)
+            self._reference, self._placed = start.copy(), True
         self._reference = self._reference + self.task.period * velocity
         ahead = np.clip(self._reference - state[:, 2], -self.leash, self.leash)
         self._reference = state[:, 2] + ahead

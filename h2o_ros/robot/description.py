@@ -37,6 +37,12 @@ class RobotParameters:
     torque_gain: float = setting(1.0, '1', 'torque made / commanded', minimum=0.1, maximum=3.0)
     torque_delay: float = setting(0.0, 's', 'dead time', minimum=0.0, maximum=0.1)
     torque_lag: float = setting(1e-4, 's', 'first-order lag', minimum=1e-5, maximum=0.1)
+    torque_noise: float = setting(
+        0.0, 'N·m', 'deviation of what nobody commanded', minimum=0.0, maximum=2.0
+    )
+    torque_noise_correlation: float = setting(
+        0.02, 's', 'of the torque noise', minimum=1e-3, maximum=10.0
+    )
     coulomb_friction: float = setting(0.0, 'N·m', 'of the wheel joints', minimum=0.0, maximum=5.0)
     viscous_friction: float = setting(
         0.0, 'N·m·s/rad', 'of the wheel joints', minimum=0.0, maximum=1.0

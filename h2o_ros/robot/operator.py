@@ -34,9 +34,9 @@ class Habits:
     gain_hold: float = setting(8.0, 's', 'mean time between changes of gains', minimum=0.1)
     torque_noise: float = setting(0.32, 'N·m', 'deviation, as in the recording', minimum=0.0)
     torque_correlation: float = setting(0.08, 's', 'of the torque noise', minimum=0.001)
-    knock_interval: float = setting(10.0, 's', 'mean time between knocks', minimum=0.1)
-    knock_torque: float = setting(1.5, 'N·m', 'largest knock', minimum=0.0)
-    knock_duration: float = setting(0.06, 's', 'longest knock', minimum=0.001)
+    knock_interval: float = setting(5.0, 's', 'mean time between knocks', minimum=0.1)
+    knock_torque: float = setting(2.5, 'N·m', 'largest knock', minimum=0.0)
+    knock_duration: float = setting(0.08, 's', 'longest knock', minimum=0.001)
 
 
 class ScriptedOperator:

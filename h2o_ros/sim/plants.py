@@ -106,6 +106,7 @@ class VirtualPlant:
         self._issued = issue_ages(parameters.torque_delay, model.opt.timestep, self._substeps)
         # commands[:, k] was issued k control periods ago
         self.commands = np.zeros((batch, int(self._issued.max()) + 1))
+        self._ripple = np.zeros(batch)
         self._wheel_age = round(parameters.wheel_delay / model.opt.timestep)
         self._wheel_columns = [self.physics.position(name) for name in WHEELS]
         self._wheel_columns += [self.physics.velocity(name) for name in WHEELS]
@@ -138,6 +139,7 @@ class VirtualPlant:
             state[rows, columns.position(name)] = wheel
             state[rows, columns.velocity(name)] = wheel_rate
         self.commands[rows] = 0.0
+        self._ripple[rows] = 0.0
         self.wheels[rows] = state[rows][:, None, self._wheel_columns]
         self._measure(rows)
 
@@ -145,7 +147,8 @@ class VirtualPlant:
         """Issue the total torque; what acts is older by the delay, scaled and filtered."""
         self.commands = np.roll(self.commands, 1, axis=1)
         self.commands[:, 0] = torque
-        acting = 0.5 * self.parameters.torque_gain * self.commands[:, self._issued]
+        acting = self.parameters.torque_gain * self.commands[:, self._issued]
+        acting = 0.5 * (acting + self._next_ripple()[:, None])
         states = self.physics.advance(np.repeat(acting[:, :, None], 2, axis=2))
         newest = states[:, :, self._wheel_columns]
         self.wheels = np.concatenate([self.wheels, newest], axis=1)[:, -1 - self._wheel_age :]
@@ -170,6 +173,14 @@ class VirtualPlant:
     def sensors(self) -> dict[str, np.ndarray]:
         """Return the readings of the last measurement: noise is drawn once a period."""
         return self._readings
+
+    def _next_ripple(self) -> np.ndarray:
+        """Return this period's torque noise (N,), a first-order process with its correlation time."""
+        chosen = self.parameters
+        kept = np.exp(-self.period / chosen.torque_noise_correlation)
+        fresh = chosen.torque_noise * np.sqrt(1.0 - kept**2)
+        self._ripple = kept * self._ripple + fresh * self._generator.standard_normal(self.batch)
+        return self._ripple
 
     def _measure(self, rows: np.ndarray) -> None:
         chosen, columns = self.parameters, self.physics
