@@ -8,7 +8,8 @@ import torch
 
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.replay import RowLayout
-from h2o_ros.algorithms.update import Noise, Shape, State, dynamics_gap, prepare, update
+from h2o_ros.algorithms.compilation import make_step
+from h2o_ros.algorithms.update import Rates, Noise, Shape, State, dynamics_gap, prepare, rates
 
 GOLDEN = Path(__file__).parent / 'data' / 'official_h2o_wheel_legged.npz'
 ACTOR = [f'policy/base_network.network.{i}' for i in (0, 2, 4)]
@@ -86,16 +87,19 @@ def inputs_of(golden, step, config, layout, seeds):
     return type(prepared)(*(tensor[0] for tensor in prepared))
 
 
-@pytest.mark.parametrize('seeds', [1, 3])
-def test_five_updates_equal_the_official_code(golden, seeds):
+@torch.no_grad()
+@pytest.mark.parametrize(('seeds', 'mode'), [(1, 'off'), (3, 'off'), (1, 'on')])
+def test_five_updates_equal_the_official_code(golden, seeds, mode):
     config = load_config('h2o_paper', classifier_batch=32)
     assert (config.gap_samples, config.hidden, config.tau) == (10, (32, 32), 5e-3)
     layout = RowLayout(4, 1)
     state = State(config, Shape(seeds, 4, 1))
     load_initial(state, golden, seeds)
+    make = make_step(state, 0.01, mode)
     for step in range(5):
         inputs = inputs_of(golden, step, config, layout, seeds)
-        metrics = update(state, inputs, 0.01, config.learning_rate)
+        of_step = Rates(*(r[0] for r in rates(config, step, 1)))
+        metrics = make(inputs, of_step, True)
         check_metrics(golden, step, metrics, dynamics_gap(state, inputs.gap))
     for weight, bias, name in pairs(state, seeds):
         expected = golden[f'final/{name}.weight'].T
@@ -111,30 +115,35 @@ def test_five_updates_equal_the_official_code(golden, seeds):
 
 
 def check_metrics(golden, step, metrics, gap):
+    """Hold every number that the official code logged against ours."""
     out = {k.split('/out/')[1]: v for k, v in golden.items() if k.startswith(f'step{step}/out/')}
-    np.testing.assert_allclose(gap.ratio[0], out['ratio'], rtol=0, atol=1e-5)
-    np.testing.assert_allclose(gap.u[0], out['u'], rtol=0, atol=1e-5)
-    twins = {
-        'real_bellman_loss': 'real_qf{}_loss', 'sim_bellman_loss': 'sim_qf{}_loss',
-        'bellman_loss': 'qf{}_loss', 'real_value': 'average_real_qf{}',
-        'sim_value': 'average_sim_qf{}', 'regularisation': 'cql/cql_qf{}_diff',
-        'soft_maximum': 'cql/cql_qf{}_gap',
+    first = {name: tensor[..., 0].double().numpy() for name, tensor in metrics.items()}
+    omega = gap.u[0].double().numpy()
+    ratio, u = gap.ratio[0].double().numpy(), omega.copy()
+    omega /= omega.sum()
+    ours = {
+        'ratio': ratio, 'u': u, 'total_steps': step + 1,
+        'dsa_train_loss': first['classifier_sa_loss'],
+        'dsas_train_loss': first['classifier_sas_loss'],
+        'log_pi': -first['entropy'], 'policy_loss': first['actor_loss'],
+        'alpha_loss': first['temperature_loss'], 'alpha': first['temperature'],
+        'average_real_target_q': first['real_next_value'],
+        'average_sim_target_q': first['sim_next_value'],
+        'cql/u_sa': first['mean_u'], 'cql/std_omega': np.std(omega, ddof=1),
+        'cql/sqrt_IS_ratio': np.sqrt(np.clip(ratio, 1e-5, 1.0)).mean(),
     }
-    omega = np.maximum(gap.u[0].double().numpy(), 1e-45)
-    ratio = gap.ratio[0].clamp(1e-5, 1.0).sqrt().mean()
-    expected = {
-        'dsa_train_loss': metrics['classifier_sa_loss'], 'dsas_train_loss': metrics['classifier_sas_loss'],
-        'log_pi': -metrics['entropy'], 'policy_loss': metrics['actor_loss'],
-        'alpha_loss': metrics['temperature_loss'], 'alpha': metrics['temperature'],
-        'cql/u_sa': metrics['mean_u'], 'cql/sqrt_IS_ratio': ratio,
-        'cql/std_omega': np.std(omega / omega.sum(), ddof=1),
-        'cql/cql_min_qf1_loss': 0.01 * out['cql/cql_qf1_diff'],
-    }
-    for name, value in expected.items():
-        value = value[0] if getattr(value, 'ndim', 0) else value
-        assert abs(float(value) - float(out[name])) < 1e-5, (step, name)
-    mean = {k: np.mean([out[v.format(q)] for q in (1, 2)]) for k, v in twins.items()}
-    for name in ('real_value', 'sim_value', 'regularisation'):
-        assert abs(float(metrics[name][0]) - mean[name]) < 1e-5, (step, name)
-    total = mean['bellman_loss'] + 0.01 * mean['regularisation']
-    assert abs(float(metrics['critic_loss'][0]) - total) < 1e-5, step
+    for q in (0, 1):
+        name, regular = f'qf{q + 1}', first['regularisation'][q]
+        ours |= {
+            f'{name}_loss': first['bellman_loss'][q],
+            f'real_{name}_loss': first['real_bellman_loss'][q],
+            f'sim_{name}_loss': first['bellman_loss'][q] - first['real_bellman_loss'][q],
+            f'average_real_{name}': first['real_value'][q],
+            f'average_sim_{name}': first['sim_value'][q],
+            f'cql/cql_{name}_diff': regular,
+            f'cql/cql_{name}_gap': regular + first['real_value'][q],
+            f'cql/cql_min_{name}_loss': 0.01 * regular,
+        }
+    assert set(ours) == set(out)
+    for name, value in out.items():
+        np.testing.assert_allclose(ours[name], value, rtol=0, atol=1e-5, err_msg=f'{step} {name}')

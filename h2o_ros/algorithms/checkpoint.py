@@ -77,7 +77,7 @@ def _fill(trainer: Trainer, document: dict, arrays: dict[str, np.ndarray]) -> No
         rows = tensors[f'simulated/{index}']
         trainer.simulated.rows[index, : len(rows)] = rows.to(trainer.device)
     trainer.simulated.added = list(document['added'])
-    trainer.state.updates, trainer.acts = document['updates'], document['acts']
+    trainer.updates, trainer.acts = document['updates'], document['acts']
 
 
 def _check_task(path: str | Path, document: dict, task: Task) -> None:

@@ -119,6 +119,10 @@ class H2OConfig:
         2000.0, 'updates', 'time constant of the averaged actor that is deployed; 0 deploys the '
         'actor itself', minimum=0.0, maximum=1e9,
     )
+    compile: str = setting(
+        'auto', '', 'compile the update to machine code: where it helps and can be, always, never',
+        choices=('auto', 'on', 'off'),
+    )
     updates_total: int = setting(120000, 'updates', 'updates of a run', minimum=1, maximum=10**9)
 
     # Simulated data

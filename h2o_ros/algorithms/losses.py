@@ -61,8 +61,7 @@ def dynamics_gap(outputs: Tensor, samples: int) -> tuple[Tensor, Tensor]:
 
 def log_omega(u: Tensor) -> Tensor:
     """Return log of omega = u / sum(u) (section 4.2) without leaving the log domain."""
-    logarithm = u.log()
-    return logarithm - torch.logsumexp(logarithm, -1, keepdim=True)
+    return torch.log_softmax(u.log(), -1)
 
 
 def bellman_loss(q: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,11 +71,12 @@ def bellman_loss(q: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Ten
         w = 1 / real rows                        on real rows
         w = clip(p_real/p_sim) / simulated rows  on simulated rows
 
-    q: (K, S, rows). target y: (S, rows), a constant. weight: (S, rows).
+    q: (K, S, rows). target y: (S, rows), a constant. weight w: (S, rows).
+    Returns each row's part of the loss (K, S, rows) and the derivative by q.
     """
     error = q - target
     weighted = weight * error
-    return (weighted * error).sum(-1), 2.0 * weighted
+    return weighted * error, 2.0 * weighted
 
 
 def soft_maximum(q_sim: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,7 +85,9 @@ def soft_maximum(q_sim: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]:
     The derivative is softmax(Q + log omega): the distribution d_phi of eq. 5.
     """
     shifted = q_sim + log_weight
-    return torch.logsumexp(shifted, -1), torch.softmax(shifted, -1)
+    logarithm = torch.log_softmax(shifted, -1)
+    # logsumexp, at the largest entry, where nothing cancels
+    return shifted.amax(-1) - logarithm.amax(-1), logarithm.exp_()
 
 
 def weighted_mean(q_sim: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 A batch of networks shares every call: weights are (G, in, out), inputs (G, rows, in). G counts
 seeds, or kind x seeds with the kind first (twin critics, the two domain classifiers), so that one
 kind is a contiguous slice. All parameters that one optimiser moves lie in one flat vector; the
-layers are views of it, and so are their gradients.
+layers are views of it.
 
 The backward pass is by hand because autograd costs more than the arithmetic at these sizes; a test
 holds it against autograd.
@@ -36,17 +36,16 @@ class Tape(NamedTuple):
 
 
 class Parameters:
-    """One flat vector of parameters with its gradient and Adam's moments.
+    """One flat vector of parameters with Adam's moments; `layers` gives views by prefix.
 
-    shapes: what lies in it, in order. `layers` and `gradient_layers` give views by prefix.
+    shapes: what lies in it, in order. A gradient is the concatenation of parts in that order.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], device: str = 'cpu') -> None:
         self.shapes = dict(shapes)
         size = sum(math.prod(shape) for shape in self.shapes.values())
-        self.value, self.gradient, self.mean, self.square = torch.zeros(4, size, device=device)
+        self.value, self.mean, self.square = torch.zeros(3, size, device=device)
         self.views = self._cut(self.value)
-        self.gradient_views = self._cut(self.gradient)
 
     def span(self, prefix: str) -> slice:
         """Return where the entries named `prefix/...` lie; they must be neighbours."""
@@ -60,10 +59,6 @@ class Parameters:
     def layers(self, prefix: str) -> list[Layer]:
         """Return the layers of the network `prefix`."""
         return layers_of(self.views, prefix)
-
-    def gradient_layers(self, prefix: str) -> list[Layer]:
-        """Return the places of their gradients."""
-        return layers_of(self.gradient_views, prefix)
 
     def _cut(self, flat: Tensor) -> dict[str, Tensor]:
         pieces = flat.split([math.prod(shape) for shape in self.shapes.values()])
@@ -128,28 +123,42 @@ def forward(layers: Sequence[Layer], x: Tensor, layer_norm: bool = False) -> tup
 
 
 def backward(
-    layers: Sequence[Layer],
-    tape: Tape,
-    output_gradient: Tensor,
-    gradients: Sequence[Layer],
-    rows: int | None = None,
-) -> Tensor:
-    """Write the gradients of the parameters; return that of the first layer's output.
+    layers: Sequence[Layer], tape: Tape, output_gradient: Tensor
+) -> tuple[list[Tensor], Tensor]:
+    """Return the gradients of the parameters, in the order of the layers, weight before bias, and
+    the derivative by the first layer's output.
 
     output_gradient: (G, rows, out), the derivative of the loss by the network's output.
-    rows: only the first `rows` rows count for the parameters; the rest is passed through only.
     """
+    gradients: list[Tensor] = []
     d = output_gradient
     for i in reversed(range(len(layers))):
-        counted, x = (d, tape.inputs[i]) if rows is None else (d[:, :rows], tape.inputs[i][:, :rows])
-        torch.bmm(x.mT, counted, out=gradients[i].weight)
-        torch.sum(counted, 1, keepdim=True, out=gradients[i].bias)
+        gradients[:0] = (torch.bmm(tape.inputs[i].mT, d), d.sum(1, keepdim=True))
         if i > 0:
-            d = torch.bmm(d, layers[i].weight.mT)
-            d = torch.ops.aten.threshold_backward(d, tape.inputs[i], 0.0)
-            if tape.normalised:
-                before, mean, spread = tape.normalised[i - 1]
-                d = torch.ops.aten.native_layer_norm_backward(
-                    d, before, before.shape[-1:], mean, spread, None, None, [True, False, False]
-                )[0]
+            d = _through(layers, tape, i, d)
+    return gradients, d
+
+
+def backward_to_input(layers: Sequence[Layer], tape: Tape, output_gradient: Tensor) -> Tensor:
+    """Return the derivative by the first layer's output alone, parameters held."""
+    d = output_gradient
+    for i in reversed(range(1, len(layers))):
+        d = _through(layers, tape, i, d)
     return d
+
+
+def _through(layers: Sequence[Layer], tape: Tape, i: int, d: Tensor) -> Tensor:
+    """Pass the derivative by layer i's output back to layer i - 1's, before its ReLU and norm."""
+    d = torch.bmm(d, layers[i].weight.mT)
+    d = torch.ops.aten.threshold_backward(d, tape.inputs[i], 0.0)
+    if tape.normalised:
+        before, mean, spread = tape.normalised[i - 1]
+        d = torch.ops.aten.native_layer_norm_backward(
+            d, before, before.shape[-1:], mean, spread, None, None, [True, False, False]
+        )[0]
+    return d
+
+
+def flatten(parts: Sequence[Tensor]) -> Tensor:
+    """Return the parts as one vector, in order."""
+    return torch.cat([part.reshape(-1) for part in parts])

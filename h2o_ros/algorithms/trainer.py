@@ -12,12 +12,13 @@ from torch import Tensor
 
 from h2o_ros.algorithms import checkpoint, losses
 from h2o_ros.algorithms.arithmetic import fast_arithmetic
+from h2o_ros.algorithms.compilation import make_step
 from h2o_ros.algorithms.config import H2OConfig
 from h2o_ros.algorithms.networks import forward, layers_of
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.algorithms.replay import RowLayout, Scaling, SimulatedRows, make_rows
 from h2o_ros.algorithms.sampling import Sampler, generator
-from h2o_ros.algorithms.update import Shape, State, dynamics_gap, gap_inputs, update
+from h2o_ros.algorithms.update import Rates, Shape, State, dynamics_gap, gap_inputs, rates
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
 
@@ -46,7 +47,9 @@ class Trainer:
         self.state = State(config, shape, device)
         for index, seed in enumerate(self.seeds):
             self.state.initialise(index, generator(seed, 'networks'))
-        self.acts = 0
+        self.updates = self.acts = 0
+        self._step = make_step(self.state, config.beta_of(task.name), config.compile)
+        self._largest_layer = max(config.hidden + config.classifier_hidden)
         self.sampler = Sampler(config, self.layout, self.seeds)
         self.scaling = Scaling.identity(len(seeds), self.layout).to(device)
         capacity = config.sim_buffer_rows
@@ -58,11 +61,6 @@ class Trainer:
             capacity = max(1, int(config.sim_buffer_ratio * len(real)))
         self.simulated = SimulatedRows(len(seeds), capacity, self.layout.width, device)
         self._metrics: dict[str, Tensor] = {}
-
-    @property
-    def updates(self) -> int:
-        """Updates made."""
-        return self.state.updates
 
     @property
     def simulated_steps(self) -> int:
@@ -80,29 +78,24 @@ class Trainer:
         """Append simulated transitions to one seed's buffer."""
         self.simulated.add(seed_index, make_rows(batch, self.config, self.task).to(self.device))
 
-    @torch.inference_mode()
     def update(self, count: int) -> None:
         """Make `count` updates of all seeds; ValueError where simulated rows are still missing."""
         if self.config.sim_batch > 0 and self.simulated_steps == 0:
             raise ValueError('update: needs simulated rows of every seed; add some first')
         if self.real is None and self.updates == 0:
             self._fit_to_simulated()
-        beta, left = self.config.beta_of(self.task.name), count
-        with fast_arithmetic(max(self.config.hidden + self.config.classifier_hidden)):
+        left = count
+        with torch.no_grad(), fast_arithmetic(self._largest_layer):
             while left > 0:
-                for inputs in self.sampler.inputs(
+                block = self.sampler.inputs(
                     self.updates, left, self.real, self.simulated, self.scaling
-                ):
+                )
+                rates_of_block = rates(self.config, self.updates, len(block), self.device)
+                for inputs, *each in zip(block, *rates_of_block, strict=True):
                     left -= 1
-                    metrics = update(self.state, inputs, beta, self.learning_rate, left == 0)
+                    metrics = self._step(inputs, Rates(*each), left == 0)
                     self._metrics = metrics or self._metrics
-
-    @property
-    def learning_rate(self) -> float:
-        """The Adam step of the next update."""
-        done = min(1.0, self.updates / self.config.updates_total)
-        fall = 1.0 - self.config.learning_rate_final_fraction
-        return self.config.learning_rate * (1.0 - fall * done)
+                    self.updates += 1
 
     def metrics(self) -> dict[str, np.ndarray]:
         """Return the newest metrics by the names of LearnerStatus, (S,) each; empty before any."""

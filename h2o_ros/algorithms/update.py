@@ -21,6 +21,8 @@ from h2o_ros.algorithms.networks import (
     Parameters,
     Tape,
     backward,
+    backward_to_input,
+    flatten,
     forward,
     initialise,
     layers_of,
@@ -28,6 +30,7 @@ from h2o_ros.algorithms.networks import (
 )
 from h2o_ros.algorithms.replay import RowLayout
 
+CLASSIFIER_LOSSES = ('classifier_sa_loss', 'classifier_sas_loss')
 BETA_1, BETA_2, ADAM_EPSILON = 0.9, 0.999, 1e-8
 
 
@@ -49,7 +52,8 @@ class Inputs(NamedTuple):
     classifier (2, S, rows, 2 O + A): for D_sa with s' blanked, and for D_sas; noise added
     gap        (S, sim rows (1 + N), 2 O + A): the step taken, then N next states drawn around it
     states     (S, 2 rows, O): s then s'
-    critic     (2, S, 2 rows, O + A): the batch's (s, a), then s with room for the actor's action
+    critic     (2, S, rows, O + A): the batch's (s, a)
+    own        (2, S, rows, O + A): s with room for the actor's action
     target     (2, S, rows, O + A): s' with room for the actor's action
     reward     (S, rows), continuation (S, rows): y = reward + continuation x next value
     noise      (S, 2 rows, A)
@@ -59,6 +63,7 @@ class Inputs(NamedTuple):
     gap: Tensor
     states: Tensor
     critic: Tensor
+    own: Tensor
     target: Tensor
     reward: Tensor
     continuation: Tensor
@@ -84,7 +89,7 @@ class State:
 
     def __init__(self, config: H2OConfig, shape: Shape, device: str = 'cpu') -> None:
         s, o, a = shape.seeds, shape.observation, shape.action
-        self.config, self.shape, self.updates = config, shape, 0
+        self.config, self.shape = config, shape
         self.classifier_parameters = Parameters(
             mlp_shapes('classifiers', 2 * s, (2 * o + a, *config.classifier_hidden, 2)), device
         )
@@ -164,14 +169,12 @@ def prepare(
     room = agent_rows.new_zeros(u, s, rows, a)
     states = torch.cat((agent_rows[..., :o], after), 2)
     own = torch.cat((agent_rows[..., :o], room), 3)
-    critic = torch.cat((state_action, own), 2)
     target = torch.cat((after, room), 3)
     return Inputs(
         torch.stack((blanked, noisy), 1),
         gap,
         states,
-        critic.unsqueeze(1).repeat(1, 2, 1, 1, 1),
-        target.unsqueeze(1).repeat(1, 2, 1, 1, 1),
+        *(x.unsqueeze(1).repeat(1, 2, 1, 1, 1) for x in (state_action, own, target)),
         agent_rows[..., layout.reward].contiguous(),
         agent_rows[..., layout.continuation].contiguous(),
         noise.action,
@@ -200,49 +203,68 @@ class Gap(NamedTuple):
     u: Tensor
 
 
-@torch.inference_mode()
+class Rates(NamedTuple):
+    """What changes from update to update, as scalars in tensors; (U,) each from `rates`.
+
+    step: Adam's step with its first bias correction; square: its second, as a factor of the root of
+    the squares' mean; average: weight of the present actor in the running mean.
+    """
+
+    step: Tensor
+    square: Tensor
+    average: Tensor
+
+
+def rates(config: H2OConfig, first: int, count: int, device: str = 'cpu') -> Rates:
+    """Return the rates of updates first, first + 1, ... (the very first is 0)."""
+    done = torch.arange(first, first + count, dtype=torch.float64)
+    fall = (1.0 - config.learning_rate_final_fraction) * (done / config.updates_total).clamp(max=1.0)
+    step = config.learning_rate * (1.0 - fall) / (1.0 - BETA_1 ** (done + 1.0))
+    square = (1.0 - BETA_2 ** (done + 1.0)).rsqrt()
+    floor = 1.0 / config.actor_average if config.actor_average > 0.0 else 1.0
+    average = (1.0 / (done + 2.0)).clamp(min=min(floor, 1.0))
+    return Rates(*(t.float().to(device) for t in (step, square, average)))
+
+
 def update(
-    state: State, inputs: Inputs, beta: float, learning_rate: float, measure: bool = True
+    state: State, inputs: Inputs, rates: Rates, beta: float, measure: bool = True
 ) -> dict[str, Tensor]:
-    """Make one update in place; return the metrics, (S,) each, empty unless `measure`.
+    """Make one update in place; return the metrics, (S,) or (2, S) each, empty unless `measure`.
 
     Every loss of the agent is taken with the weights of this moment; only then do all step.
     """
     config, agent = state.config, state.agent_parameters
-    state.updates += 1
     metrics: dict[str, Tensor] = {}
     gap = None
     if config.classifiers:
-        metrics = _update_classifiers(state, inputs, learning_rate)
+        losses_of_classifiers, gradient = _classifier_gradient(state, inputs)
+        adam_step(state.classifier_parameters, gradient, rates)
+        metrics = dict(zip(CLASSIFIER_LOSSES, losses_of_classifiers, strict=True))
         gap = dynamics_gap(state, inputs.gap)
-    metrics.update(_agent_gradients(state, inputs, gap, beta, measure))
-    adam_step(agent, learning_rate, state.updates)
+    gradient, measured = _agent_gradient(state, inputs, gap, beta, measure)
+    adam_step(agent, gradient, rates)
     state.target.lerp_(agent.value[state.critic_span], config.tau)
     if config.actor_average > 0.0:
-        weight = max(1.0 / (1.0 + state.updates), 1.0 / config.actor_average)
-        state.average.lerp_(agent.value[state.actor_span], min(weight, 1.0))
-    return metrics if measure else {}
+        state.average.lerp_(agent.value[state.actor_span], rates.average)
+    return {**metrics, **measured} if measure else {}
 
 
-def adam_step(parameters: Parameters, learning_rate: float, step: int) -> None:
+def adam_step(parameters: Parameters, gradient: Tensor, rates: Rates) -> None:
     """Adam (Kingma and Ba, 2015) on one flat vector, as torch.optim.Adam computes it."""
     p = parameters
-    p.mean.lerp_(p.gradient, 1.0 - BETA_1)
-    p.square.mul_(BETA_2).addcmul_(p.gradient, p.gradient, value=1.0 - BETA_2)
-    spread = p.square.sqrt().div_(math.sqrt(1.0 - BETA_2**step)).add_(ADAM_EPSILON)
-    p.value.addcdiv_(p.mean, spread, value=-learning_rate / (1.0 - BETA_1**step))
+    p.mean.lerp_(gradient, 1.0 - BETA_1)
+    p.square.mul_(BETA_2).addcmul_(gradient, gradient, value=1.0 - BETA_2)
+    spread = p.square.sqrt().mul_(rates.square).add_(ADAM_EPSILON)
+    p.value.addcmul_(p.mean / spread, rates.step, value=-1.0)
 
 
-def _update_classifiers(state: State, inputs: Inputs, learning_rate: float) -> dict[str, Tensor]:
-    parameters = state.classifier_parameters
-    layers = parameters.layers('classifiers')
+def _classifier_gradient(state: State, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    """Return the losses (2, S) and the flat gradient of both classifiers."""
+    layers = state.classifier_parameters.layers('classifiers')
     outputs, tape = forward(layers, inputs.classifier.flatten(0, 1))
-    loss, slope = losses.classifier_loss(
-        outputs.unflatten(0, (2, -1)), state.sign
-    )
-    backward(layers, tape, slope.flatten(0, 1), parameters.gradient_layers('classifiers'))
-    adam_step(parameters, learning_rate, state.updates)
-    return {'classifier_sa_loss': loss[0], 'classifier_sas_loss': loss[1]}
+    loss, slope = losses.classifier_loss(outputs.unflatten(0, (2, -1)), state.sign)
+    gradients, _ = backward(layers, tape, slope.flatten(0, 1))
+    return loss, flatten(gradients)
 
 
 def dynamics_gap(state: State, inputs: Tensor, seeds: slice = slice(None)) -> Gap:
@@ -262,14 +284,16 @@ class _Values(NamedTuple):
     actor: losses.SquashedGaussian
     actor_tape: Tape
     critic_tape: Tape
+    own_tape: Tape
     log_pi: Tensor
     q: Tensor
     own_q: Tensor
+    next_value: Tensor
     target: Tensor
 
 
 def _evaluate(state: State, inputs: Inputs) -> _Values:
-    """Run actor, target critics and critics once over all rows that any loss needs.
+    """Run actor, target critics and critics over the rows that the losses need.
 
         y = r + discount (1 - terminated) min over targets of Q(s', a'),  a' ~ pi(s')
 
@@ -277,100 +301,108 @@ def _evaluate(state: State, inputs: Inputs) -> _Values:
     """
     agent, s, norm = state.agent_parameters, state.shape.seeds, state.config.critic_layer_norm
     o, rows = state.shape.observation, inputs.reward.shape[1]
+    critics = agent.layers('critics')
+
+    def evaluate(layers: list[Layer], x: Tensor) -> tuple[Tensor, Tape]:
+        q, tape = forward(layers, x.flatten(0, 1), norm)
+        return q.view(2, s, rows), tape
+
     outputs, actor_tape = forward(agent.layers('actor'), inputs.states)
     actor = losses.SquashedGaussian(outputs, agent.views['scale/log_std'], inputs.noise)
-    inputs.critic[:, :, rows:, o:] = actor.action[:, :rows]
+    inputs.own[..., o:] = actor.action[:, :rows]
     inputs.target[..., o:] = actor.action[:, rows:]
-    next_q = forward(state.target_layers, inputs.target.flatten(0, 1), norm)[0].view(2, s, rows)
-    target = torch.addcmul(
-        inputs.reward, inputs.continuation, torch.minimum(next_q[0], next_q[1])
-    )
-    both, critic_tape = forward(agent.layers('critics'), inputs.critic.flatten(0, 1), norm)
-    q, own_q = both.view(2, s, 2 * rows).split(rows, 2)
+    next_q, _ = evaluate(state.target_layers, inputs.target)
+    next_value = torch.minimum(next_q[0], next_q[1])
+    target = torch.addcmul(inputs.reward, inputs.continuation, next_value)
+    q, critic_tape = evaluate(critics, inputs.critic)
+    own_q, own_tape = evaluate(critics, inputs.own)
     log_pi = actor.log_probability(rows)
-    return _Values(actor, actor_tape, critic_tape, log_pi, q, own_q, target)
-
-
-def _critic_slope(
-    config: H2OConfig, inputs: Inputs, values: _Values, gap: Gap | None, beta: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return Bellman losses and regularisation (2, S), and the derivative of eq. 6 by q."""
-    weight = _bellman_weights(config, inputs.reward, gap)
-    bellman, by_q = losses.bellman_loss(values.q, values.target, weight)
-    if config.regularisation == 'none':
-        return bellman, torch.zeros_like(bellman), by_q
-    if config.omega == 'adaptive' and gap is not None:
-        log_weight = losses.log_omega(gap.u)
-    else:
-        log_weight = torch.full_like(values.target[:, config.real_batch :], -math.log(config.sim_batch))
-    regular, by_regular = losses.regularisation(
-        values.q,
-        config.real_batch,
-        log_weight,
-        config.regularisation == 'mean',
-        config.regularisation_limit,
+    return _Values(
+        actor, actor_tape, critic_tape, own_tape, log_pi, q, own_q, next_value, target
     )
-    return bellman, regular, by_q.add_(by_regular, alpha=beta)
 
 
-def _bellman_weights(config: H2OConfig, reward: Tensor, gap: Gap | None) -> Tensor:
-    """Weights of the rows' squared errors: each source's mean, simulated rows by the ratio."""
-    weight = torch.empty_like(reward)
-    if config.real_batch:
-        weight[:, : config.real_batch] = 1.0 / config.real_batch
-    if config.sim_batch:
-        sim = weight[:, config.real_batch :].fill_(1.0 / config.sim_batch)
-        if config.dynamics_ratio and gap is not None:
-            sim.mul_(gap.ratio.clamp(config.ratio_minimum, config.ratio_maximum))
-    return weight
-
-
-def _agent_gradients(
+def _agent_gradient(
     state: State, inputs: Inputs, gap: Gap | None, beta: float, measure: bool
-) -> dict[str, Tensor]:
-    """Write the gradients of actor, log-std scale, temperature and critics."""
-    agent, values = state.agent_parameters, _evaluate(state, inputs)
-    s, o, rows = state.shape.seeds, state.shape.observation, inputs.reward.shape[1]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the flat gradient of actor, log-std scale, temperature and critics, and metrics."""
+    agent, config, values = state.agent_parameters, state.config, _evaluate(state, inputs)
+    weight = _bellman_weights(config, inputs.reward, gap)
+    bellman_rows, by_q = losses.bellman_loss(values.q, values.target, weight)
+    regular = torch.zeros_like(bellman_rows[..., 0])
+    if config.regularisation != 'none':
+        regular, by_regular = _regularisation(config, values.q, gap)
+        by_q = by_q.add_(by_regular, alpha=beta)
+    critic_gradients, _ = backward(
+        agent.layers('critics'), values.critic_tape, by_q.view(-1, by_q.shape[-1], 1)
+    )
     log_temperature = agent.views['temperature/log']
     temperature = log_temperature.exp()
-    bellman, regular, by_q = _critic_slope(state.config, inputs, values, gap, beta)
-    actor_loss, by_own_q = losses.actor_loss(values.log_pi, values.own_q, temperature)
+    actor_loss, actor_gradients = _actor_gradients(state, values, temperature)
     temperature_loss, slope = losses.temperature_loss(
-        log_temperature, values.log_pi, state.config.target_entropy_per_action * state.shape.action
+        log_temperature, values.log_pi, config.target_entropy_per_action * state.shape.action
     )
-    agent.gradient_views['temperature/log'].copy_(slope)
-
-    critics = agent.layers('critics')
-    by_both = torch.cat((by_q, by_own_q), 2).view(2 * s, 2 * rows, 1)
-    by_first = backward(
-        critics, values.critic_tape, by_both, agent.gradient_layers('critics'), rows
-    )
-    by_action = torch.bmm(by_first[:, rows:], critics[0].weight[:, o:].mT)
-    by_outputs, by_scale = values.actor.backward(
-        by_action.unflatten(0, (2, s)).sum(0), (temperature / rows).view(s, 1, 1)
-    )
-    agent.gradient_views['scale/log_std'].copy_(by_scale)
-    tape = Tape([x[:, :rows] for x in values.actor_tape.inputs], [])
-    backward(agent.layers('actor'), tape, by_outputs, agent.gradient_layers('actor'))
+    gradient = flatten([*actor_gradients, slope, *critic_gradients])
     if not measure:
-        return {}
-    metrics = {
+        return gradient, {}
+    bellman = bellman_rows.sum(-1)
+    return gradient, {
         'actor_loss': actor_loss,
         'temperature': temperature,
         'temperature_loss': temperature_loss,
         'entropy': -values.log_pi.mean(-1),
-        'regularisation': regular.mean(0),
-        'critic_loss': (bellman + beta * regular).mean(0),
+        'bellman_loss': bellman,
+        'real_bellman_loss': bellman_rows[..., : config.real_batch].sum(-1),
+        'regularisation': regular,
+        'critic_loss': bellman + beta * regular,
+        **_value_metrics(config, values, gap),
     }
-    return {**metrics, **_value_metrics(state.config, values, gap)}
+
+
+def _bellman_weights(config: H2OConfig, reward: Tensor, gap: Gap | None) -> Tensor:
+    """Weights of the rows' squared errors: each source's mean, simulated rows by the ratio."""
+    r, m = config.real_batch, config.sim_batch
+    real = torch.full_like(reward[:, :r], 1.0 / max(r, 1))
+    sim = torch.full_like(reward[:, r:], 1.0 / max(m, 1))
+    if config.dynamics_ratio and gap is not None:
+        sim = gap.ratio.clamp(config.ratio_minimum, config.ratio_maximum) / m
+    return torch.cat((real, sim), 1)
+
+
+def _regularisation(config: H2OConfig, q: Tensor, gap: Gap | None) -> tuple[Tensor, Tensor]:
+    """Return the value regularisation (2, S) of the configured kind and its derivative by q."""
+    if config.omega == 'adaptive' and gap is not None:
+        log_weight = losses.log_omega(gap.u)
+    else:
+        log_weight = torch.full_like(q[0, :, config.real_batch :], -math.log(config.sim_batch))
+    mean = config.regularisation == 'mean'
+    return losses.regularisation(
+        q, config.real_batch, log_weight, mean, config.regularisation_limit
+    )
+
+
+def _actor_gradients(
+    state: State, values: _Values, temperature: Tensor
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the actor's loss (S,), and the gradients of its layers and its log-std scale."""
+    agent, s, o = state.agent_parameters, state.shape.seeds, state.shape.observation
+    critics, rows = agent.layers('critics'), values.log_pi.shape[1]
+    loss, by_q = losses.actor_loss(values.log_pi, values.own_q, temperature)
+    by_first = backward_to_input(critics, values.own_tape, by_q.view(2 * s, rows, 1))
+    by_action = torch.bmm(by_first, critics[0].weight[:, o:].mT).unflatten(0, (2, s)).sum(0)
+    by_outputs, by_scale = values.actor.backward(by_action, (temperature / rows).view(s, 1, 1))
+    tape = Tape([x[:, :rows] for x in values.actor_tape.inputs], [])
+    gradients, _ = backward(agent.layers('actor'), tape, by_outputs)
+    return loss, [*gradients, by_scale]
 
 
 def _value_metrics(config: H2OConfig, values: _Values, gap: Gap | None) -> dict[str, Tensor]:
-    real, nothing = config.real_batch, torch.zeros_like(values.target[:, 0])
-    metrics = {
-        'real_value': values.q[..., :real].mean((0, 2)) if real else nothing,
-        'sim_value': values.q[..., real:].mean((0, 2)) if config.sim_batch else nothing,
-    }
+    """Return means over real and simulated rows; a source that is left out has none."""
+    r, metrics = config.real_batch, {}
+    for name, part in (('real', slice(0, r)), ('sim', slice(r, None))):
+        if (config.real_batch, config.sim_batch)[name == 'sim']:
+            metrics[f'{name}_value'] = values.q[..., part].mean(-1)
+            metrics[f'{name}_next_value'] = values.next_value[:, part].mean(-1)
     if gap is None:
         return metrics
     return {**metrics, 'mean_u': gap.u.mean(-1), 'mean_dynamics_ratio': gap.ratio.mean(-1)}

@@ -1,0 +1,65 @@
+"""The update compiled to machine code: fewer calls for the same arithmetic, about 3 times as fast.
+
+torch.compile needs a C++ compiler and Python's headers; where they are missing, the update runs as
+it is. The first compilation of a configuration takes 10-20 s, later ones a few seconds from the
+cache. Networks of many hidden units gain nothing: their time goes into matrix products.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from h2o_ros.algorithms.arithmetic import LARGE
+from h2o_ros.algorithms.update import Inputs, Rates, State, update
+
+Step = Callable[[Inputs, Rates, bool], dict[str, Tensor]]
+OPTIONS = {'cpp_wrapper': True, 'cpp.threads': 1, 'compile_threads': 1}
+MODES = ('auto', 'on', 'off')
+
+
+def make_step(state: State, beta: float, mode: str) -> Step:
+    """Return a function that makes one update of `state`.
+
+    mode: 'on', 'off', or 'auto', which compiles for small networks on a processor and takes the
+    plain update where compiling fails.
+    """
+
+    def plain(inputs: Inputs, rates: Rates, measure: bool) -> dict[str, Tensor]:
+        return update(state, inputs, rates, beta, measure)
+
+    largest = max(state.config.hidden + state.config.classifier_hidden)
+    small = largest < LARGE and state.target.device.type == 'cpu'
+    if mode == 'off' or (mode == 'auto' and not small):
+        return plain
+    compiled = torch.compile(
+        plain, fullgraph=True, dynamic=False, options=OPTIONS, isolate_recompiles=True
+    )
+    return _with_fallback(compiled, plain) if mode == 'auto' else _measuring(compiled)
+
+
+def _measuring(step: Step) -> Step:
+    """Always measure: one compiled graph then serves all updates, and metrics cost it little."""
+    return lambda inputs, rates, measure: step(inputs, rates, True)
+
+
+def _with_fallback(compiled: Step, plain: Step) -> Step:
+    chosen: list[Step] = []
+
+    def step(inputs: Inputs, rates: Rates, measure: bool) -> dict[str, Tensor]:
+        if chosen:
+            return chosen[0](inputs, rates, measure)
+        try:
+            metrics = compiled(inputs, rates, True)
+        except torch._dynamo.exc.TorchDynamoException as err:
+            reason = str(err).strip().splitlines()[0]
+            logging.getLogger(__name__).info('training without compilation: %s', reason)
+            chosen.append(plain)
+            return plain(inputs, rates, measure)
+        chosen.append(_measuring(compiled))
+        return metrics
+
+    return step
