@@ -1,0 +1,124 @@
+"""What several tests share: a ROS domain of their own, nodes' environment, processes that end."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from h2o_ros.launching.installation import built_prefix, environment_of_nodes
+
+LAST_DOMAIN = 101  # the highest whose ports are free of the system's own on Linux
+
+
+@pytest.fixture
+def ros_domain() -> Iterator[int]:
+    """Give a ROS domain that no other test of this machine uses meanwhile."""
+    for domain in range(1, LAST_DOMAIN + 1):
+        path = Path(tempfile.gettempdir()) / f'h2o_ros_test_domain_{domain}.lock'
+        try:
+            lock = path.open('w')
+        except PermissionError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        with lock:
+            yield domain
+        return
+    pytest.fail('every ROS domain is in use by another test')
+
+
+@pytest.fixture
+def node_environment(ros_domain: int) -> dict[str, str]:
+    """Give the environment in which the built nodes run, in the test's own domain."""
+    environment = environment_of_nodes(built_prefix(os.environ), os.environ)
+    return environment | {
+        'ROS_DOMAIN_ID': str(ros_domain),
+        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+        'OMP_NUM_THREADS': '1',
+    }
+
+
+class Processes:
+    """Starts processes; each must have ended when the test does."""
+
+    def __init__(self) -> None:
+        self._started: list[subprocess.Popen] = []
+
+    def start(self, command: list[str], **options: object) -> subprocess.Popen:
+        """Start a command in a session of its own, its output in pipes as text."""
+        defaults = {
+            'stdout': subprocess.PIPE,
+            'stderr': subprocess.STDOUT,
+            'text': True,
+            'start_new_session': True,
+        }
+        process = subprocess.Popen(command, **(defaults | options))  # type: ignore[call-overload]
+        self._started.append(process)
+        return process
+
+    def start_node(
+        self, name: str, environment: dict[str, str], *words: str, **options: object
+    ) -> subprocess.Popen:
+        """Start a built node with command line words, as '-p', 'seed:=1'."""
+        executable = built_prefix(os.environ) / 'lib' / 'h2o_ros' / name
+        command = [sys.executable, str(executable), '--ros-args', *words]
+        return self.start(command, env=environment, **options)
+
+    def end_all(self) -> list[str]:
+        """Kill what still runs and return its commands."""
+        left = []
+        for process in self._started:
+            if process.poll() is None:
+                left.append(' '.join(map(str, process.args)))
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+        return left
+
+
+@pytest.fixture
+def processes() -> Iterator[Processes]:
+    """Give a starter of processes; the test fails where one is left running."""
+    started = Processes()
+    yield started
+    left = started.end_all()
+    assert not left, f'still running at the end of the test: {left}'
+
+
+def is_running(process_id: int) -> bool:
+    """Say whether a process exists and is no zombie."""
+    try:
+        state = Path(f'/proc/{process_id}/stat').read_text().rsplit(')', 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != 'Z'
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    """Give a function that waits for a condition, and fails where it does not come true."""
+
+    def wait(condition: Callable[[], bool], timeout: float = 20.0, what: str = '') -> None:
+        end = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < end, f'not within {timeout} s: {what or condition}'
+            time.sleep(0.02)
+
+    return wait
+
+
+@pytest.fixture
+def running() -> Callable[[int], bool]:
+    """Give the function that says whether a process runs."""
+    return is_running
