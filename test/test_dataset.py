@@ -140,6 +140,54 @@ def test_duplicate_action_stamp(tmp_path):
     assert dataset.report.duplicates == 2
 
 
+def test_almost_the_same_action_stamp(tmp_path):
+    entries = columns_to_entries(rows(8))
+    stamp = START + int(4.3 * PERIOD)
+    entries.insert(12, ('/action', stamp, MESSAGES.action(stamp, [2.9])))
+    dataset = load(tmp_path / 'bag', entries)
+    assert steps_used(dataset) == [0, 1, 2, 3, 5, 6]
+    assert truncated_steps(dataset) == [3, 6]
+
+
+def test_action_from_two_topics(tmp_path):
+    kind = TYPES['/action']
+    both = tuple(Source(side, kind, 'data', index=0, scale=2.0) for side in ('left', 'right'))
+    task = dataclasses.replace(TASK, action=(dataclasses.replace(TASK.action[0], sources=both),))
+    types = {'/imu/data': TYPES['/imu/data'], '/joint_states': TYPES['/joint_states']}
+    types |= {'/left': kind, '/right': kind}
+    entries = []
+    for topic, stamp, raw in columns_to_entries(rows(6)):
+        if topic != '/action':
+            entries.append((topic, stamp, raw))
+            continue
+        row = (stamp - START) // PERIOD
+        entries.append(('/left', stamp, MESSAGES.action(stamp, [0.02 * row])))
+        if row != 2:
+            entries.append(('/right', stamp, MESSAGES.action(stamp, [0.03 * row])))
+    dataset = load(tmp_path / 'bag', entries, task, types=types)
+    assert steps_used(dataset) == [0, 1, 3, 4]
+    assert truncated_steps(dataset) == [1, 4]
+
+
+def test_joints_that_swap_places(tmp_path):
+    """Names of one length: nothing but their content tells the messages apart."""
+    source = Source('joint_states', TYPES['/joint_states'], 'position', joint='wheel_a')
+    field = dataclasses.replace(TASK.observation[2], sources=(source,))
+    observation = (*TASK.observation[:2], field, TASK.observation[3])
+    task = dataclasses.replace(TASK, observation=observation)
+    entries = []
+    for topic, stamp, raw in columns_to_entries(rows(6)):
+        row = (stamp - START) // PERIOD
+        if topic == '/joint_states':
+            names, values = ['wheel_a', 'wheel_b'], [float(row), -1.0]
+            names, values = (names, values) if row % 2 else (names[::-1], values[::-1])
+            names += ['left_wheel', 'right_wheel']
+            raw = MESSAGES.joints(stamp, [*values, 0, 0], [0] * 4, names)
+        entries.append((topic, stamp, raw))
+    dataset = load(tmp_path / 'bag', entries, task)
+    np.testing.assert_array_equal(dataset.transitions.observation[:, 2], [0, 1, 2, 3, 4])
+
+
 def test_duplicate_sensor_stamp(tmp_path):
     entries = columns_to_entries(rows(8))
     stamp = START + 4 * PERIOD

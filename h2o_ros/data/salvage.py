@@ -128,7 +128,6 @@ class SalvagedSource:
         with tempfile.TemporaryDirectory() as folder:
             for file in path.parent.glob(f'{path.name}*'):
                 shutil.copy(file, folder)
-            _cut_to_pages(Path(folder) / path.name)
             connection = sqlite3.connect(Path(folder) / path.name)
             # SQLite refuses a file shorter than its header says, unless the schema may be written
             connection.execute('PRAGMA writable_schema=ON')
@@ -155,16 +154,6 @@ class SalvagedSource:
             finally:
                 connection.close()
         return ''
-
-
-def _cut_to_pages(path: Path) -> None:
-    """Drop the torn last page of a database, so that no half message is taken for a whole one."""
-    size = path.stat().st_size
-    with path.open('r+b') as file:
-        (page,) = struct.unpack('>H', file.read(18)[16:].rjust(2, b'\0'))
-        page = 65536 if page == 1 else page
-        if page:
-            file.truncate(size - size % page)
 
 
 def records(data: bytes, start: int) -> Iterator[tuple[int, memoryview, int]]:
