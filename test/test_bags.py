@@ -14,6 +14,7 @@ from bag_samples import PERIOD, START, TYPES, Messages, columns_to_entries, writ
 from h2o_ros.data.bags import Bag, BagWriter
 from h2o_ros.data.definitions import Definitions, parse_members
 from h2o_ros.data.layout import blank_message, find_layout
+from h2o_ros.data.pack import main as pack
 from h2o_ros.data.pack import pack_bag
 from h2o_ros.data.rosbags_backend import typestore_for
 from h2o_ros.errors import BagError
@@ -95,7 +96,7 @@ def test_chunks_in_lz4(tmp_path):
             assert contents(bag) == expected()
 
 
-def test_writer_keeps_metadata_and_pack_keeps_everything(tmp_path):
+def test_writer_keeps_metadata_and_pack_keeps_everything(tmp_path, capsys):
     path = tmp_path / 'bag'
     with BagWriter(path, TYPES, {'operator': 'Ada'}) as writer:
         for topic, stamp, raw in ENTRIES:
@@ -103,6 +104,8 @@ def test_writer_keeps_metadata_and_pack_keeps_everything(tmp_path):
     information = yaml.safe_load((path / 'metadata.yaml').read_text())
     assert information['rosbag2_bagfile_information']['custom_data'] == {'operator': 'Ada'}
     pack_bag(path, tmp_path / 'packed', level=3)
+    assert pack([str(path), str(tmp_path / 'packed')]) == 2
+    assert 'packed: exists already' in capsys.readouterr().err
     assert sorted(f.name for f in (tmp_path / 'packed').iterdir()) == [
         'metadata.yaml',
         'packed.mcap.zstd',

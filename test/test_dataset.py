@@ -440,6 +440,9 @@ def test_namespaces(tmp_path):
     spaced = [(f'/virtual_robot{topic}', stamp, raw) for topic, stamp, raw in entries]
     types = {f'/virtual_robot{topic}': kind for topic, kind in TYPES.items()}
     assert len(load(tmp_path / 'one', spaced, types=types).transitions) == 3
+    bare = [(topic[1:], stamp, raw) for topic, stamp, raw in entries]
+    bare_types = {topic[1:]: kind for topic, kind in TYPES.items()}
+    assert len(load(tmp_path / 'bare', bare, types=bare_types).transitions) == 3
     other = [(f'/second{topic}', stamp, raw) for topic, stamp, raw in entries]
     types |= {f'/second{topic}': kind for topic, kind in TYPES.items()}
     path = write_bag(tmp_path / 'two', spaced + other, types)

@@ -207,7 +207,7 @@ def test_command_line(tmp_path):
     assert '30 rows' in done.stdout
     assert f'bag:={tmp_path / "bag"}' in done.stdout
     wrong = subprocess.run([*command, 'x,y'], cwd=root, capture_output=True, text=True)
-    assert wrong.returncode == 1
+    assert wrong.returncode == 2
     assert wrong.stderr.startswith("error: columns: 'y' is unknown")
     assert 'Traceback' not in wrong.stderr
 

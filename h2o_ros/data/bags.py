@@ -160,8 +160,14 @@ class BagWriter:
     def close(self) -> None:
         """Finish the bag; further calls do nothing."""
         sink, self._sink = self._sink, None
-        if sink is not None:
+        if sink is None:
+            return
+        try:
             sink.close()
+        except OSError as err:
+            raise BagError(
+                f'{self.path}: cannot be finished ({err.strerror}); is the disk full?'
+            ) from err
 
     def __enter__(self) -> BagWriter:
         return self

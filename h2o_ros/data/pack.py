@@ -61,17 +61,19 @@ def _compress_file(path: Path, level: int) -> None:
     plain.unlink()
 
 
-def main() -> int:
-    """Run as `python -m h2o_ros.data.pack SOURCE TARGET`."""
-    parser = argparse.ArgumentParser(description='Write a bag anew, compressed as a whole.')
+def main(arguments: list[str] | None = None) -> int:
+    """Run `h2o pack-bag SOURCE TARGET`, or `python -m h2o_ros.data.pack`."""
+    parser = argparse.ArgumentParser(
+        prog='h2o pack-bag', description='Write a bag anew, compressed as a whole.'
+    )
     parser.add_argument('source', help='a finished bag')
     parser.add_argument('target', help='folder of the new bag')
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
     try:
-        pack_bag(arguments.source, arguments.target)
+        pack_bag(options.source, options.target)
     except H2OError as err:
         print(f'error: {err}', file=sys.stderr)
-        return 1
+        return 2
     return 0
 
 

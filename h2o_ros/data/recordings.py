@@ -228,15 +228,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def main() -> int:
-    """Run as `python -m h2o_ros.data.recordings`."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run `h2o import-recording`, or `python -m h2o_ros.data.recordings`."""
     parser = argparse.ArgumentParser(prog='h2o import-recording')
     add_arguments(parser)
     try:
-        return run(parser.parse_args())
+        return run(parser.parse_args(arguments))
     except H2OError as err:
         print(f'error: {err}', file=sys.stderr)
-        return 1
+        return 2
 
 
 if __name__ == '__main__':
