@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import datetime
-import functools
 import json
 import os
 import signal
@@ -31,6 +30,7 @@ ESCALATION = (
     (signal.SIGTERM, TERMINATE_TIMEOUT),
     (signal.SIGKILL, 1.0),
 )
+LINGER_TIMEOUT = 0.5  # s that a process's own children have after it
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
@@ -47,7 +47,6 @@ def run_processes(
             command = command_line(process, prefix, Path(folder))
             manager.add_process(process.label, command, env=environment)
         manager.loop()
-        manager.finish()
     return manager.exit_code()
 
 
@@ -75,12 +74,19 @@ class Process(honcho.process.Process):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._launcher = os.getpid()
-        self._child_ctor = functools.partial(
-            honcho.process.Popen,
+        self._child_ctor = self._start
+
+    @staticmethod
+    def _start(command: list[str], **options: Any) -> subprocess.Popen:
+        child = honcho.process.Popen(
+            command,
             shell=False,
             stdin=subprocess.DEVNULL,
-            preexec_fn=functools.partial(_signal_at_death_of_parent, signal.SIGINT),
+            preexec_fn=_begin_child,
+            **options,
         )
+        threading.Thread(target=_end_group_with, args=(child,), daemon=True).start()
+        return child
 
     def run(self, events: Any = None, ignore_signals: bool = False) -> None:
         """Run the command in honcho's monitoring process, which watches the launcher too."""
@@ -118,25 +124,16 @@ class Manager(honcho.manager.Manager):
         self._terminating = False
         self._required = required
         self._first_failed: str | None = None
-        self._stopper: threading.Thread | None = None
 
     def terminate(self) -> None:
         """Ask every process to end; harder and harder where it does not."""
         if self._terminating:
             return
         self._terminating = True
-        self._stopper = threading.Thread(target=self._stop, daemon=True)
-        self._stopper.start()
+        threading.Thread(target=self._stop, daemon=True).start()
 
     def kill(self) -> None:
         """Do nothing: terminate() goes on to SIGKILL by itself."""
-
-    def finish(self) -> None:
-        """End what the processes left behind in their groups."""
-        if self._stopper is not None:
-            self._stopper.join()
-        for process in self._processes.values():
-            _send(signal.SIGKILL, process.get('pid'))
 
     def exit_code(self) -> int:
         """Return that of a required process, or else of the first that failed, or 0."""
@@ -197,9 +194,23 @@ def _send(number: int, leader: int | None) -> None:
             os.killpg(leader, number)
 
 
+def _end_group_with(leader: subprocess.Popen) -> None:
+    """End what a process leaves behind, which would hold its output open."""
+    leader.wait()
+    time.sleep(LINGER_TIMEOUT)
+    _send(signal.SIGKILL, leader.pid)
+
+
 def _drain(descriptor: int) -> None:
     while os.read(descriptor, 65536):
         pass
+
+
+def _begin_child() -> None:
+    """Undo what the monitor ignores, and end where the monitor is killed."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    _signal_at_death_of_parent(signal.SIGINT)
 
 
 def _signal_at_death_of_parent(number: int) -> None:

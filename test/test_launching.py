@@ -1,0 +1,370 @@
+"""One description of a graph: run by `h2o launch`, and the LaunchDescription of `ros2 launch`."""
+
+import importlib.util
+import json
+import os
+import signal
+import sys
+import time
+import types
+from pathlib import Path
+
+import pytest
+
+from h2o_ros.errors import ConfigurationError
+from h2o_ros.launching.command import load_graph
+from h2o_ros.launching.description import Argument, Graph, NodeProcess, split_arguments
+from h2o_ros.launching.processes import command_line
+
+SHIPPED = Path(__file__).resolve().parent.parent / 'launch'
+PROLOGUE = """
+import os, signal, subprocess, sys, time
+from pathlib import Path
+folder, name = Path(os.environ['TEST_FOLDER']), Path(sys.argv[0]).name
+def note(what, text=''):
+    (folder / f'{name}.{what}.part').write_text(str(text))
+    (folder / f'{name}.{what}.part').rename(folder / f'{name}.{what}')
+def on_interrupt(*_):
+    note('saved')
+    sys.exit(int(os.environ.get('TEST_CODE', 0)))
+ORIGINAL = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+signal.signal(signal.SIGINT, ORIGINAL[0] if name == 'plain' else on_interrupt)
+"""
+NODES = {
+    'worker': "note('pid', os.getpid())\nprint('at work')\ntime.sleep(60)",
+    'stubborn': 'signal.signal(signal.SIGINT, signal.SIG_IGN)\n'
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nnote('pid', os.getpid())\ntime.sleep(60)",
+    'parent': "note('child', subprocess.Popen(['sleep', '60'], preexec_fn=lambda: "
+    "signal.signal(signal.SIGINT, signal.SIG_IGN)).pid)\nnote('pid', os.getpid())\ntime.sleep(60)",
+    'short': 'time.sleep(0.3)\nsys.exit(int(os.environ.get("TEST_CODE", 0)))',
+    'plain': "assert signal.SIG_IGN not in ORIGINAL\nnote('pid', os.getpid())\ntime.sleep(60)",
+    'echo': "print('\\n'.join(sys.argv[1:]))\nprint(Path(sys.argv[-1]).read_text())",
+}
+LAUNCH_FILE = """
+from h2o_ros.launching.description import Argument, Graph, NodeProcess
+def nodes(arguments):
+    return [{nodes}]
+GRAPH = Graph((
+    Argument('seed', 0, 'Random seed'),
+    Argument('gap', 'none', 'Dynamics gap', ('none', 'gravity')),
+    Argument('fast', False, 'Whether to hurry'),
+), nodes)
+"""
+# The waits of a real run would make the tests slow.
+START = """
+import signal, sys
+from h2o_ros import cli
+from h2o_ros.launching import processes
+processes.ESCALATION = ((signal.SIGINT, {patience}), (signal.SIGTERM, 0.3), (signal.SIGKILL, 1))
+sys.exit(cli.main(['launch', *sys.argv[1:]]))
+"""
+
+
+class Launch:
+    """A built prefix with tiny nodes, and the launcher on it."""
+
+    def __init__(self, folder, processes):
+        self.folder, self._processes = folder, processes
+        self.environment = os.environ | {
+            'AMENT_PREFIX_PATH': str(folder),
+            'TEST_FOLDER': str(folder),
+        }
+        executables = folder / 'lib' / 'h2o_ros'
+        executables.mkdir(parents=True)
+        for name, body in NODES.items():
+            (executables / name).write_text(PROLOGUE + body)
+
+    def start(self, nodes, *words, patience=5.0, **environment):
+        """Run a launch file with these nodes; words are further arguments."""
+        file = self.folder / 'test.launch.py'
+        file.write_text(LAUNCH_FILE.format(nodes=nodes))
+        command = [sys.executable, '-c', START.format(patience=patience), str(file), *words]
+        return self._processes.start(command, env=self.environment | environment)
+
+    def noted(self, name, what='pid'):
+        """Return what a node has noted, or nothing."""
+        path = self.folder / f'{name}.{what}'
+        return path.read_text() if path.exists() else None
+
+
+@pytest.fixture
+def launch(tmp_path, processes):
+    return Launch(tmp_path, processes)
+
+
+def test_ctrl_c_ends_every_process_and_lets_them_save(launch, wait_until, running):
+    run = launch.start("NodeProcess('worker', required=True), NodeProcess('parent')")
+    wait_until(lambda: launch.noted('worker') and launch.noted('parent'))
+    began = time.monotonic()
+    run.send_signal(signal.SIGINT)
+    output = run.communicate(timeout=20)[0]
+    assert time.monotonic() - began < 4.0
+    assert run.returncode == 0, output
+    assert launch.noted('worker', 'saved') == '' and launch.noted('parent', 'saved') == ''
+    left = [launch.noted('worker'), launch.noted('parent'), launch.noted('parent', 'child')]
+    assert not any(running(int(process_id)) for process_id in left)
+    assert 'worker' in output and 'at work' in output
+
+
+def test_a_node_without_a_handler_is_interrupted_too(launch, wait_until):
+    run = launch.start("NodeProcess('plain', required=True)")
+    wait_until(lambda: launch.noted('plain'))
+    run.send_signal(signal.SIGINT)
+    assert 'KeyboardInterrupt' in run.communicate(timeout=20)[0]
+    assert run.returncode == 128 + signal.SIGINT
+
+
+def test_sigterm_does_the_same(launch, wait_until, running):
+    run = launch.start("NodeProcess('worker', required=True)", TEST_CODE='7')
+    wait_until(lambda: launch.noted('worker'))
+    run.send_signal(signal.SIGTERM)
+    run.communicate(timeout=20)
+    assert run.returncode == 7
+    assert launch.noted('worker', 'saved') == ''
+    assert not running(int(launch.noted('worker')))
+
+
+def test_a_process_that_does_not_end_is_killed(launch, wait_until, running):
+    run = launch.start("NodeProcess('stubborn', required=True)", patience=0.3)
+    wait_until(lambda: launch.noted('stubborn'))
+    run.send_signal(signal.SIGINT)
+    output = run.communicate(timeout=20)[0]
+    assert run.returncode == 128 + signal.SIGKILL
+    assert 'SIGTERM to stubborn' in output and 'SIGKILL to stubborn' in output
+    assert not running(int(launch.noted('stubborn')))
+
+
+def test_no_process_outlives_a_killed_launcher(launch, wait_until, running):
+    run = launch.start("NodeProcess('worker', required=True), NodeProcess('stubborn')", patience=1)
+    wait_until(lambda: launch.noted('worker') and launch.noted('stubborn'))
+    run.kill()
+    wait_until(lambda: not running(int(launch.noted('worker'))), 10, 'the worker ends')
+    wait_until(lambda: not running(int(launch.noted('stubborn'))), 10, 'the stubborn one ends')
+    assert launch.noted('worker', 'saved') == ''
+
+
+def test_the_end_of_the_required_node_ends_all_with_its_code(launch, running):
+    nodes = "NodeProcess('short', required=True), NodeProcess('worker')"
+    run = launch.start(nodes, TEST_CODE='3')
+    run.communicate(timeout=20)
+    assert run.returncode == 3
+    assert launch.noted('worker', 'saved') == ''
+    assert not running(int(launch.noted('worker')))
+
+
+def test_another_node_may_end_well_but_its_failure_ends_all(launch, wait_until):
+    nodes = "NodeProcess('worker', required=True), NodeProcess('short')"
+    run = launch.start(nodes)
+    wait_until(lambda: launch.noted('worker'))
+    time.sleep(1.0)
+    assert run.poll() is None
+    run.send_signal(signal.SIGINT)
+    assert run.wait(20) == 0
+    failed = launch.start(nodes, TEST_CODE='5')
+    output = failed.communicate(timeout=20)[0]
+    assert failed.returncode == 5
+    assert 'short ended with exit code 5: ending the others' in output
+
+
+def test_names_topics_and_parameters_reach_the_node(launch):
+    node = (
+        "NodeProcess('echo', name='talker', namespace='robot', required=True, "
+        "parameters={'seed': arguments['seed'], 'text': '5', 'fast': arguments['fast'], "
+        "'rate': 2.0, 'empty': ''}, remappings=(('policy', 'other'),))"
+    )
+    run = launch.start(node, 'seed:=4', 'fast:=true')
+    output = run.communicate(timeout=20)[0]
+    assert run.returncode == 0, output
+    for word in ('__node:=talker', '__ns:=/robot', 'policy:=other', '--params-file'):
+        assert word in output
+    expected = {'seed': 4, 'text': '5', 'fast': True, 'rate': 2.0, 'empty': ''}
+    assert json.dumps({'/**': {'ros__parameters': expected}}) in output
+    assert 'robot/talker' in output
+
+
+def test_the_parameter_file_is_what_ros_reads(tmp_path):
+    rclpy_parameter = pytest.importorskip('rclpy.parameter')
+    (tmp_path / 'lib' / 'h2o_ros').mkdir(parents=True)
+    (tmp_path / 'lib' / 'h2o_ros' / 'echo').touch()
+    process = NodeProcess('echo', parameters={'a': '5', 'b': 5, 'c': 5.0, 'd': '', 'e': True})
+    words = command_line(process, tmp_path, tmp_path)
+    read = rclpy_parameter.parameter_dict_from_yaml_file(words[-1], use_wildcard=True)
+    values = {
+        name: rclpy_parameter.Parameter.from_parameter_msg(p).value for name, p in read.items()
+    }
+    assert values == process.parameters
+    assert {name: type(v) for name, v in values.items()} == {
+        'a': str, 'b': int, 'c': float, 'd': str, 'e': bool,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('word', 'complaint'),
+    [
+        ('speed:=1', "unknown argument 'speed'; known arguments: fast, gap, seed"),
+        ('gap:=wind', "argument gap: expected one of none, gravity, got 'wind'"),
+        ('seed:=one', "argument seed: expected int, got 'one'"),
+        ('fast:=2', "argument fast: expected bool, got '2'"),
+        ('seed=1', "malformed argument 'seed=1', expected name:=value"),
+        ('seed:=', "malformed argument 'seed:=', expected name:=value"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_and_exit_code_2(launch, word, complaint):
+    run = launch.start("NodeProcess('worker', required=True)", word)
+    assert run.communicate(timeout=20)[0] == f'error: {complaint}\n'
+    assert run.returncode == 2
+    assert launch.noted('worker') is None
+
+
+def test_unknown_files_and_nodes_are_one_line(launch):
+    missing = launch.start("NodeProcess('sorcerer')")
+    assert missing.communicate(timeout=20)[0] == (
+        'error: node sorcerer is not built; run `make build`\n'
+    )
+    (launch.folder / 'other.launch.py').write_text('')
+    with pytest.raises(ConfigurationError, match='states no GRAPH'):
+        load_graph(launch.folder / 'other.launch.py')
+
+
+def test_arguments_are_shown_as_ros2_launch_shows_them(launch):
+    run = launch.start("NodeProcess('worker')", '--show-args')
+    assert run.communicate(timeout=20)[0].splitlines() == [
+        "Arguments (pass arguments as '<name>:=<value>'):",
+        '',
+        "    'seed':",
+        '        Random seed',
+        "        (default: '0')",
+        '',
+        "    'gap':",
+        "        Dynamics gap. Valid choices are: ['none', 'gravity']",
+        "        (default: 'none')",
+        '',
+        "    'fast':",
+        '        Whether to hurry',
+        "        (default: 'false')",
+    ]
+    assert run.returncode == 0
+
+
+def test_the_last_of_a_repeated_argument_wins():
+    assert split_arguments(['a:=1', 'b:=x:=y', 'a:=2']) == {'a': '2', 'b': 'x:=y'}
+
+
+class Recorded:
+    """Stands for a class of launch: keeps what it was made with."""
+
+    def __init__(self, *args, **kwargs):
+        self.args, self.kwargs = args, kwargs
+
+
+def stand_in(monkeypatch):
+    """Put modules with the documented signatures of launch and launch_ros in place."""
+
+    class DeclareLaunchArgument(Recorded):
+        def __init__(self, name, *, default_value=None, description=None, choices=None):
+            super().__init__(name)
+            assert default_value is None or isinstance(default_value, str)
+            assert choices is None or default_value in choices
+            self.name, self.default_value = name, default_value
+            self.description, self.choices = description, choices
+
+    class OpaqueFunction(Recorded):
+        def __init__(self, *, function, args=None, kwargs=None):
+            super().__init__()
+            self.function = function
+
+    class Shutdown(Recorded):
+        def __init__(self, *, reason='reason not given', **kwargs):
+            super().__init__(reason=reason)
+
+    class ParameterValue(Recorded):
+        def __init__(self, value, *, value_type=None):
+            super().__init__(value)
+            self.value, self.value_type = value, value_type
+
+    class Node(Recorded):
+        def __init__(
+            self, *, executable, package=None, name=None, namespace=None, exec_name=None,
+            parameters=None, remappings=None, ros_arguments=None, arguments=None,
+            output='log', additional_env=None, sigterm_timeout='5', on_exit=None,
+        ):  # fmt: skip
+            given = dict(locals())
+            super().__init__(**{k: v for k, v in given.items() if k not in ('self', '__class__')})
+
+    class LaunchDescription(Recorded):
+        def __init__(self, initial_entities=None):
+            super().__init__()
+            self.entities = list(initial_entities or [])
+
+    contents = {
+        'launch': {'LaunchDescription': LaunchDescription},
+        'launch.actions': {
+            'DeclareLaunchArgument': DeclareLaunchArgument,
+            'OpaqueFunction': OpaqueFunction,
+            'Shutdown': Shutdown,
+        },
+        'launch_ros': {},
+        'launch_ros.actions': {'Node': Node},
+        'launch_ros.parameter_descriptions': {'ParameterValue': ParameterValue},
+    }
+    for name, members in contents.items():
+        module = types.ModuleType(name)
+        module.__dict__.update(members)
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+def load(path):
+    specification = importlib.util.spec_from_file_location('shipped', path)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize('path', sorted(SHIPPED.glob('*.launch.py')), ids=lambda path: path.name)
+def test_both_ways_start_the_same_nodes(path, monkeypatch):
+    stand_in(monkeypatch)
+    module = load(path)
+    *declared, last = module.generate_launch_description().entities
+    assert [action.name for action in declared] == [a.name for a in module.GRAPH.arguments]
+    assert all(action.description for action in declared)
+    chosen = {action.name: action.default_value for action in declared}
+    context = types.SimpleNamespace(launch_configurations=chosen)
+    made = [action.kwargs for action in last.function(context)]
+    stated = module.GRAPH.nodes(module.GRAPH.read({}))
+    assert len(made) == len(stated)
+    for node, process in zip(made, stated, strict=True):
+        assert (node['package'], node['executable']) == ('h2o_ros', process.executable)
+        assert node['name'] == (process.name or process.executable)
+        assert node['namespace'] == process.namespace
+        assert tuple(node['remappings']) == process.remappings
+        values = {k: getattr(v, 'value', v) for k, v in node['parameters'][0].items()}
+        assert values == process.parameters
+        texts = [v for v in node['parameters'][0].values() if hasattr(v, 'value_type')]
+        assert all(text.value_type is str for text in texts)
+        for code in (0, 1):
+            ends = node['on_exit'](types.SimpleNamespace(returncode=code), context)
+            assert (ends is not None) == (process.required or code != 0)
+    assert len({process.label for process in stated}) == len(stated)
+
+
+@pytest.mark.parametrize('path', sorted(SHIPPED.glob('*.launch.py')), ids=lambda path: path.name)
+def test_a_shipped_node_knows_every_parameter_it_is_given(path):
+    graph = load_graph(path)
+    for process in graph.nodes(graph.read({})):
+        pytest.importorskip('rclpy')
+        module = importlib.import_module(f'h2o_ros.nodes.{process.executable}')
+        known = module.Parameters.__dataclass_fields__
+        for name, value in process.parameters.items():
+            assert name in known, f'{process.label} has no parameter {name}'
+            assert isinstance(value, type(known[name].default)), f'{process.label}: {name}'
+
+
+def test_a_wrong_value_is_refused_under_ros_too(monkeypatch):
+    stand_in(monkeypatch)
+    from h2o_ros.launching.ros import make_launch_description
+
+    graph = Graph((Argument('seed', 0, 'Random seed'),), lambda arguments: [])
+    opaque = make_launch_description(graph).entities[-1]
+    context = types.SimpleNamespace(launch_configurations={'seed': 'one', 'unrelated': '1'})
+    with pytest.raises(ConfigurationError, match='argument seed: expected int'):
+        opaque.function(context)
