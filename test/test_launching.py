@@ -182,16 +182,21 @@ def test_names_topics_and_parameters_reach_the_node(launch):
     assert 'robot/talker' in output
 
 
-def test_the_parameter_file_is_what_ros_reads(tmp_path):
-    rclpy_parameter = pytest.importorskip('rclpy.parameter')
+def test_the_parameter_file_is_what_ros_reads(tmp_path, ros_domain):
+    rclpy = pytest.importorskip('rclpy')
     (tmp_path / 'lib' / 'h2o_ros').mkdir(parents=True)
     (tmp_path / 'lib' / 'h2o_ros' / 'echo').touch()
     process = NodeProcess('echo', parameters={'a': '5', 'b': 5, 'c': 5.0, 'd': '', 'e': True})
     words = command_line(process, tmp_path, tmp_path)
-    read = rclpy_parameter.parameter_dict_from_yaml_file(words[-1], use_wildcard=True)
-    values = {
-        name: rclpy_parameter.Parameter.from_parameter_msg(p).value for name, p in read.items()
-    }
+    context = rclpy.Context()
+    rclpy.init(args=words[2:], context=context, domain_id=ros_domain)
+    node = rclpy.create_node(
+        'unnamed', context=context, automatically_declare_parameters_from_overrides=True
+    )
+    values = {name: node.get_parameter(name).value for name in process.parameters}
+    assert node.get_name() == 'echo'
+    node.destroy_node()
+    rclpy.shutdown(context=context)
     assert values == process.parameters
     assert {name: type(v) for name, v in values.items()} == {
         'a': str, 'b': int, 'c': float, 'd': str, 'e': bool,
