@@ -29,7 +29,8 @@ class Habits:
     speed: float = setting(0.25, 'm/s', 'deviation of the speeds wished for', minimum=0.0)
     hold: float = setting(1.5, 's', 'mean time that a wish lasts', minimum=0.05)
     pause: float = setting(0.3, '1', 'share of wishes that are to stand', minimum=0.0, maximum=1.0)
-    homing: float = setting(0.4, '1/s', 'speed wished for per metre from home', minimum=0.0)
+    homing: float = setting(0.3, '1/s', 'speed wished for per metre from home', minimum=0.0)
+    trim: float = setting(5.0, 's', 'of doubt in the first guess of the balance', minimum=0.1)
     gain_jitter: float = setting(0.15, '1', 'deviation of the logarithm of each gain', minimum=0.0)
     gain_hold: float = setting(8.0, 's', 'mean time between changes of gains', minimum=0.1)
     torque_noise: float = setting(0.32, 'N·m', 'deviation, as in the recording', minimum=0.0)
@@ -50,10 +51,11 @@ class ScriptedOperator:
         """seed: of everything random. Tasks whose reward wants 0.2 m/s are driven at about that."""
         self.task, self.habits = task, habits or Habits()
         self._generator = np.random.default_rng(seed)
-        self._controller = BalanceController(task, SOFT, leash=0.3)
+        self._controller = BalanceController(task, SOFT, leash=0.6)
         self._soft_gains = self._controller.gains.copy()
         self._cruise = 0.2 if task.reward == 'moving_straight' else 0.0
         self._time: float | None = None
+        self._tilt, self._seen = 0.0, 0
         self._forget()
 
     def act(self, observation: np.ndarray, time: float) -> np.ndarray:
@@ -64,7 +66,7 @@ class ScriptedOperator:
         x = float(self._controller.travelled(np.asarray(observation, np.float64))[0])
         self._change_gains()
         velocity = self._move_stick(self._wish(x))
-        torque = self._controller.act(observation, velocity) + self._noise() + self._knock()
+        torque = self._controller.act(self._trimmed(observation), velocity) + self._noise() + self._knock()
         return np.clip(torque, self.task.action_lower, self.task.action_upper).astype(np.float32)
 
     def _forget(self) -> None:
@@ -74,6 +76,16 @@ class ScriptedOperator:
         self._torque_noise = self._knock_torque = 0.0
         self._knock_steps = 0
         self._controller.reset()
+
+    def _trimmed(self, observation: np.ndarray) -> np.ndarray:
+        """Take off the tilt at which this robot balances: the mean of all tilts seen so far."""
+        theta = self.task.observation_names.index('theta')
+        self._seen += 1
+        weight = 1.0 / (self._seen + self.habits.trim * self.task.rate)
+        self._tilt += weight * (float(observation[0, theta]) - self._tilt)
+        trimmed = np.array(observation, np.float64)
+        trimmed[0, theta] -= self._tilt
+        return trimmed
 
     def _happens(self, mean_interval: float) -> bool:
         return bool(self._generator.random() < self.task.period / mean_interval)
