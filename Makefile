@@ -7,7 +7,9 @@ ARGS ?=
 # Everything runs in .venv with the built package's messages on the path.
 ENTER := source .venv/bin/activate && source install/setup.bash
 
-.PHONY: help setup build train test lint format bench clean
+LAUNCH := $$(command -v ros2 > /dev/null && echo ros2 launch h2o_ros || echo h2o launch)
+
+.PHONY: help setup build train demo test lint format bench clean
 
 help:  ## list what one can do
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -18,9 +20,10 @@ setup:  ## set up .venv and build; skips what is done
 build: setup  ## build again after a message, node or file was added
 
 train: setup  ## train on the shipped bag; ARGS="seed:=1 algorithm:=sac" changes arguments
-	@$(ENTER) && if command -v ros2 > /dev/null; \
-	then ros2 launch h2o_ros train_sim.launch.py $(ARGS); \
-	else h2o launch train_sim.launch.py $(ARGS); fi
+	@$(ENTER) && $(LAUNCH) train_sim.launch.py $(ARGS)
+
+demo: setup  ## record the demonstration bag anew on the virtual robot
+	@$(ENTER) && $(LAUNCH) record_demo.launch.py $(ARGS)
 
 test: setup  ## run every test; ARGS="-k task" chooses
 	@$(ENTER) && pytest test $(ARGS)
