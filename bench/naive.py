@@ -77,16 +77,12 @@ class NaiveH2O:
         own_q = torch.min(*self._q(self.critics, observation, action))
         actor_loss = (temperature * log_pi - own_q).mean()
         critic_loss = self._critic_loss(real, sim)
-        for name, loss in (
-            ('temperature', temperature_loss), ('actor', actor_loss), ('critics', critic_loss)
-        ):
+        steps = (('temperature', temperature_loss), ('actor', actor_loss), ('critics', critic_loss))
+        # in this order: the actor's loss leaves gradients in the critics, which their step clears
+        for name, loss in steps:
             self.optimisers[name].zero_grad()
-        torch.autograd.backward(
-            (temperature_loss,), inputs=[self.log_temperature]
-        )
-        actor_loss.backward(inputs=list(self.actor.parameters()))
-        critic_loss.backward(inputs=list(self.critics.parameters()))
-        for name in ('temperature', 'actor', 'critics'):
+            loss.backward()
+        for name, _ in steps:
             self.optimisers[name].step()
         with torch.no_grad():
             for target, own in zip(

@@ -15,12 +15,14 @@ LARGE = 128  # hidden units from which oneDNN's products are faster than MKL's
 def fast_arithmetic(hidden: int) -> Iterator[None]:
     """Set one thread and, for networks of many hidden units, oneDNN; put both back afterwards.
 
-    Matrices of these sizes are too small to share between threads, and the simulator wants the
+    Numbers below 1e-38 become 0 in this thread from here on: Adam's moments of silent units decay
+    to them, and they are slow. Matrices of these sizes are too small to share between threads, and the simulator wants the
     other core. 'medium' precision sends products to oneDNN, which may then round to bfloat16; where
     it does, it is not used.
     """
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
     try:
         if hidden >= LARGE and medium_is_accurate():
             torch.set_float32_matmul_precision('medium')

@@ -2,7 +2,7 @@
 
 torch.compile needs a C++ compiler and Python's headers; where they are missing, the update runs as
 it is. The first compilation of a configuration takes 10-20 s, later ones a few seconds from the
-cache. Networks of many hidden units gain nothing: their time goes into matrix products.
+cache.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from h2o_ros.algorithms.arithmetic import LARGE
 from h2o_ros.algorithms.update import Inputs, Rates, State, update
 
 Step = Callable[[Inputs, Rates, bool], dict[str, Tensor]]
-OPTIONS = {'cpp_wrapper': True, 'cpp.threads': 1, 'compile_threads': 1}
-MODES = ('auto', 'on', 'off')
+OPTIONS: dict[str, str | int | bool | Callable] = {
+    'cpp_wrapper': True,
+    'cpp.threads': 1,
+    'compile_threads': 1,
+}
 
 
 def make_step(state: State, beta: float, mode: str) -> Step:
     """Return a function that makes one update of `state`.
 
-    mode: 'on', 'off', or 'auto', which compiles for small networks on a processor and takes the
-    plain update where compiling fails.
+    mode: 'on', 'off', or 'auto', which compiles on a processor and takes the plain update where
+    compiling fails.
     """
 
     def plain(inputs: Inputs, rates: Rates, measure: bool) -> dict[str, Tensor]:
         return update(state, inputs, rates, beta, measure)
 
-    largest = max(state.config.hidden + state.config.classifier_hidden)
-    small = largest < LARGE and state.target.device.type == 'cpu'
-    if mode == 'off' or (mode == 'auto' and not small):
+    if mode == 'off' or (mode == 'auto' and state.target.device.type != 'cpu'):
         return plain
     compiled = torch.compile(
         plain, fullgraph=True, dynamic=False, options=OPTIONS, isolate_recompiles=True

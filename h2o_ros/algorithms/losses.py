@@ -87,7 +87,7 @@ def soft_maximum(q_sim: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]:
     shifted = q_sim + log_weight
     logarithm = torch.log_softmax(shifted, -1)
     # logsumexp, at the largest entry, where nothing cancels
-    return shifted.amax(-1) - logarithm.amax(-1), logarithm.exp_()
+    return shifted.amax(-1) - logarithm.amax(-1), logarithm.exp()
 
 
 def weighted_mean(q_sim: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]:
