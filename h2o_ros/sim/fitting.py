@@ -34,6 +34,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     'leg_damping': (0.5, 100.0),
 }
 DELAY_PERIODS = (0, 1, 2)
+# Delays whose costs are this close are told apart by sense: the shorter one leaves the motor a lag.
+TIE = 0.01
 # x is the integral of x_dot and would only count it twice.
 SCORED = (0, 1, 3)
 # Finite-difference step as a share of the searched range.
@@ -87,7 +89,8 @@ def fit(
         coarse[delay] = problem.solve(guess, evaluations=5 if coarse else 15, first=first)
         first = coarse[delay].x
         progress(f'delay {1e3 * delay:.1f} ms: cost {coarse[delay].cost:.1f}')
-    best = min(coarse, key=lambda delay: float(coarse[delay].cost))
+    least = min(result.cost for result in coarse.values())
+    best = min(delay for delay in coarse if coarse[delay].cost <= (1.0 + TIE) * least)
     guess = replace(start, torque_delay=best)
     final = problem.solve(guess, evaluations=10, first=coarse[best].x)
     progress(f'delay {1e3 * best:.1f} ms, refined: cost {final.cost:.1f}')

@@ -170,6 +170,18 @@ class VirtualPlant:
         half = 0.5 * self.parameters.torque_gain * made
         self.physics.state[:, 1 + self.physics.model.nq + self.physics.model.nv :] = half[:, None]
 
+    def nudge(self, change: dict[str, np.ndarray]) -> None:
+        """Shift theta, theta_dot, x, x_dot of all robots, each (N,); legs and torques stay."""
+        state, columns, pose = self.physics.state, self.physics, self._standing
+        theta, rate = change['theta'], change['theta_dot']
+        state[:, columns.position('pitch')] += theta
+        state[:, columns.velocity('pitch')] += rate
+        state[:, columns.position('x')] += change['x'] - theta * pose.axle_z
+        state[:, columns.velocity('x')] += change['x_dot'] - rate * pose.axle_z
+        for name in WHEELS:
+            state[:, columns.position(name)] += change['x'] / WHEEL_RADIUS - theta
+            state[:, columns.velocity(name)] += change['x_dot'] / WHEEL_RADIUS - rate
+
     def sensors(self) -> dict[str, np.ndarray]:
         """Return the readings of the last measurement: noise is drawn once a period."""
         return self._readings

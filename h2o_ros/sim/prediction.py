@@ -11,8 +11,10 @@ from h2o_ros.robot.description import WHEEL_RADIUS, RobotParameters
 from h2o_ros.sim.plants import IdealPlant, Plant, VirtualPlant
 from h2o_ros.sim.recording import Recording
 
-# Rows of commands before a window from which delay and lag get their state.
-WARM_ROWS = 10
+# Rows before a window: from the first ones delay and lag get their state, while the others are played
+# the legs and the tyres get theirs.
+COMMAND_ROWS, SETTLE_ROWS = 10, 8
+WARM_ROWS = COMMAND_ROWS + SETTLE_ROWS
 FIELDS = ('theta', 'theta_dot', 'x', 'x_dot')
 # A model under a fit has exact sensors: noise would only blur the error.
 EXACT = {
@@ -29,14 +31,19 @@ def predict_virtual(
 ) -> np.ndarray:
     """Return what the virtual robot does from each window's first row, (W, steps, 4).
 
-    The last axis is theta, theta_dot, x, x_dot as the recording measures them. Commands under way
-    and the lag's state come from the rows before; the legs start at rest.
+    The last axis is theta, theta_dot, x, x_dot as the recording measures them. What is not measured
+    (commands under way, lag, legs, tyres) comes from the rows before the window.
     """
     plant = VirtualPlant(
         path, replace(parameters, **EXACT), len(starts), recording.period, np.random.default_rng(0)
     )
-    _place(plant, recording, starts)
-    plant.warm(recording.torque[starts[:, None] + np.arange(-WARM_ROWS, 0)])
+    early = starts - SETTLE_ROWS
+    _place(plant, recording, early)
+    plant.warm(recording.torque[early[:, None] + np.arange(-COMMAND_ROWS, 0)])
+    reached = _play(plant, recording, early, SETTLE_ROWS)[:, -1]
+    wanted = np.stack([getattr(recording, name)[starts] for name in FIELDS], 1)
+    change = dict(zip(FIELDS, (wanted - reached).T, strict=True))
+    plant.nudge(_to_floor(change, recording))
     return _play(plant, recording, starts, steps)
 
 
@@ -64,11 +71,15 @@ def hold(recording: Recording, starts: np.ndarray, steps: int) -> np.ndarray:
 
 
 def _place(plant: Plant, recording: Recording, starts: np.ndarray) -> None:
-    start = {name: getattr(recording, name)[starts].copy() for name in FIELDS}
-    if not recording.wheel_to_floor:
-        start['x'] += WHEEL_RADIUS * start['theta']
-        start['x_dot'] += WHEEL_RADIUS * start['theta_dot']
-    plant.reset(np.arange(len(starts)), start)
+    start = {name: getattr(recording, name)[starts] for name in FIELDS}
+    plant.reset(np.arange(len(starts)), _to_floor(start, recording))
+
+
+def _to_floor(state: dict[str, np.ndarray], recording: Recording) -> dict[str, np.ndarray]:
+    """Return the state with x and x_dot as the way on the floor."""
+    share = 0.0 if recording.wheel_to_floor else WHEEL_RADIUS
+    x = state['x'] + share * state['theta']
+    return {**state, 'x': x, 'x_dot': state['x_dot'] + share * state['theta_dot']}
 
 
 def _play(plant: Plant, recording: Recording, starts: np.ndarray, steps: int) -> np.ndarray:
