@@ -65,19 +65,23 @@ class NaiveH2O:
             )
         }
 
-    def update(self, real: tuple, sim: tuple, classifier_real: tuple, classifier_sim: tuple) -> None:
+    def update(
+        self, real: tuple, sim: tuple, classifier_real: tuple, classifier_sim: tuple
+    ) -> None:
         """Make one update."""
         self._train_classifiers(classifier_real, classifier_sim)
         observation = torch.cat((real[0], sim[0]))
         action, log_pi = self.actor(observation)
-        temperature_loss = -(
-            self.log_temperature * (log_pi + self.target_entropy).detach()
-        ).mean()
+        temperature_loss = -(self.log_temperature * (log_pi + self.target_entropy).detach()).mean()
         temperature = self.log_temperature.exp().detach()
         own_q = torch.min(*self._q(self.critics, observation, action))
         actor_loss = (temperature * log_pi - own_q).mean()
         critic_loss = self._critic_loss(real, sim)
-        steps = (('temperature', temperature_loss), ('actor', actor_loss), ('critics', critic_loss))
+        steps = (
+            ('temperature', temperature_loss),
+            ('actor', actor_loss),
+            ('critics', critic_loss),
+        )
         # in this order: the actor's loss leaves gradients in the critics, which their step clears
         for name, loss in steps:
             self.optimisers[name].zero_grad()

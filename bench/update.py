@@ -31,9 +31,13 @@ from h2o_ros.transitions import Transitions
 
 ROWS = 100_000
 HALF_CHEETAH = {
-    'real_batch': 128, 'sim_batch': 128, 'classifier_batch': 256, 'hidden': (256, 256),
-    'classifier_hidden': (256, 256), 'beta': 0.01,
-}  # fmt: skip
+    'real_batch': 128,
+    'sim_batch': 128,
+    'classifier_batch': 256,
+    'hidden': (256, 256),
+    'classifier_hidden': (256, 256),
+    'beta': 0.01,
+}
 
 
 def task_of(observation: int, action: int) -> Task:
@@ -53,15 +57,20 @@ def random_transitions(task: Task, rows: int, seed: int) -> Transitions:
     o, a = len(task.observation), len(task.action)
     ends = rng.random(rows) < 0.01
     return Transitions(
-        rng.normal(size=(rows, o)), np.tanh(rng.normal(size=(rows, a))), rng.normal(size=rows),
-        rng.normal(size=(rows, o)), ends, np.zeros(rows, bool),
-    )  # fmt: skip
+        rng.normal(size=(rows, o)),
+        np.tanh(rng.normal(size=(rows, a))),
+        rng.normal(size=rows),
+        rng.normal(size=(rows, o)),
+        ends,
+        np.zeros(rows, bool),
+    )
 
 
 def median_ms(make: Callable[[], None], updates: int, per_call: int = 1) -> float:
     """Return the median processor time of an update in ms, after a warm-up of a tenth.
 
-    Processor time, because another process on the core would count in the wall clock."""
+    Processor time, because another process on the core would count in the wall clock.
+    """
     for _ in range(max(1, updates // 10 // per_call)):
         make()
     times = []
@@ -78,10 +87,12 @@ def naive_ms(config: H2OConfig, task: Task, updates: int) -> float:
     buffers = []
     for seed in range(2):
         t = random_transitions(task, ROWS, seed)
-        buffers.append([
-            torch.as_tensor(x, dtype=torch.float32)
-            for x in (t.observation, t.action, t.reward, t.next_observation, t.terminated)
-        ])
+        buffers.append(
+            [
+                torch.as_tensor(x, dtype=torch.float32)
+                for x in (t.observation, t.action, t.reward, t.next_observation, t.terminated)
+            ]
+        )
 
     def draw(buffer: list, rows: int) -> tuple:
         index = torch.randint(len(buffer[0]), (rows,))
@@ -90,9 +101,11 @@ def naive_ms(config: H2OConfig, task: Task, updates: int) -> float:
     def make() -> None:
         real, sim = buffers
         learner.update(
-            draw(real, config.real_batch), draw(sim, config.sim_batch),
-            draw(real, config.classifier_batch), draw(sim, config.classifier_batch),
-        )  # fmt: skip
+            draw(real, config.real_batch),
+            draw(sim, config.sim_batch),
+            draw(real, config.classifier_batch),
+            draw(sim, config.classifier_batch),
+        )
 
     return median_ms(make, updates)
 
@@ -114,20 +127,29 @@ def main() -> None:
     if hasattr(os, 'sched_setaffinity'):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
-    print(f'{platform.processor() or platform.machine()}, Python {platform.python_version()}, '
-          f'torch {torch.__version__}, one core')  # fmt: skip
+    print(
+        f'{platform.processor() or platform.machine()}, Python {platform.python_version()}, '
+        f'torch {torch.__version__}, one core'
+    )
     paper = load_config('h2o_paper')
     cases = (
         ('wheel-legged (4 + 1, batch 32, 32-32)', paper, task_of(4, 1), updates, 12.0),
-        ('HalfCheetah (17 + 6, batch 256, 256-256)', load_config('h2o_paper', **HALF_CHEETAH),
-         task_of(17, 6), max(48, updates // 6), 3.5),
-    )  # fmt: skip
+        (
+            'HalfCheetah (17 + 6, batch 256, 256-256)',
+            load_config('h2o_paper', **HALF_CHEETAH),
+            task_of(17, 6),
+            max(48, updates // 6),
+            3.5,
+        ),
+    )
     for name, config, task, count, goal in cases:
         ours, naive = ours_ms(config, task, count), naive_ms(config, task, count)
         print(f'{name}: {ours:.3f} ms, naive {naive:.2f} ms, {naive / ours:.1f} x (goal {goal} x)')
     for seeds in (1, 5):
         recipe = ours_ms(load_config('h2o'), task_of(4, 1), updates, seeds)
-        print(f'recipe, {seeds} seeds in one batch: {recipe:.3f} ms, {recipe / seeds:.3f} ms a seed')
+        print(
+            f'recipe, {seeds} seeds in one batch: {recipe:.3f} ms, {recipe / seeds:.3f} ms a seed'
+        )
 
 
 if __name__ == '__main__':

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from h2o_ros.algorithms.config import load_config
-from h2o_ros.algorithms.replay import RowLayout
 from h2o_ros.algorithms.compilation import make_step
-from h2o_ros.algorithms.update import Rates, Noise, Shape, State, dynamics_gap, prepare, rates
+from h2o_ros.algorithms.config import load_config
+from h2o_ros.algorithms.inputs import Noise, prepare
+from h2o_ros.algorithms.replay import RowLayout
+from h2o_ros.algorithms.state import Shape, State
+from h2o_ros.algorithms.update import Rates, dynamics_gap, rates
 
 GOLDEN = Path(__file__).parent / 'data' / 'official_h2o_wheel_legged.npz'
 ACTOR = [f'policy/base_network.network.{i}' for i in (0, 2, 4)]
@@ -31,7 +33,9 @@ def pairs(state, seeds):
     for layer, name in zip(agent.layers('actor'), ACTOR, strict=True):
         yield layer.weight[0], layer.bias[0], name
     for layers, groups in (
-        (agent.layers('critics'), CRITICS), (state.target_layers, TARGETS), (classifiers, CLASSIFIERS)
+        (agent.layers('critics'), CRITICS),
+        (state.target_layers, TARGETS),
+        (classifiers, CLASSIFIERS),
     ):
         for k, names in enumerate(groups):
             for layer, name in zip(layers, names, strict=True):
@@ -57,14 +61,25 @@ def load_initial(state, golden, seeds):
 
 def inputs_of(golden, step, config, layout, seeds):
     """Arrange one golden update's batches and noise."""
+
     def table(name):
-        part = {k: golden[f'step{step}/{name}/{k}'] for k in (
-            'observations', 'actions', 'next_observations', 'rewards', 'dones')}
+        part = {
+            k: golden[f'step{step}/{name}/{k}']
+            for k in ('observations', 'actions', 'next_observations', 'rewards', 'dones')
+        }
         following = part['next_observations']
         continuation = config.discount * (1.0 - part['dones'])
-        return np.concatenate([
-            part['observations'], part['actions'], following, following, part['rewards'], continuation
-        ], 1)
+        return np.concatenate(
+            [
+                part['observations'],
+                part['actions'],
+                following,
+                following,
+                part['rewards'],
+                continuation,
+            ],
+            1,
+        )
 
     def noise(name):
         return golden[f'step{step}/noise/{name}']
@@ -73,16 +88,23 @@ def inputs_of(golden, step, config, layout, seeds):
         joined = torch.from_numpy(np.concatenate(parts).astype(np.float32))
         return joined.expand(1, seeds, *joined.shape)
 
-    classifier_noise = [np.concatenate([
-        noise(f'classifier_{d}/{k}') for k in ('observation', 'action', 'next_observation')
-    ], 1) for d in ('real', 'sim')]
+    classifier_noise = [
+        np.concatenate(
+            [noise(f'classifier_{d}/{k}') for k in ('observation', 'action', 'next_observation')],
+            1,
+        )
+        for d in ('real', 'sim')
+    ]
     gap = noise('gap_next_observation').reshape(config.sim_batch, config.gap_samples, 4)
     action = [noise(k) for k in ('policy_action', 'real_next_action', 'sim_next_action')]
     deviation = torch.from_numpy(golden['state_std']).expand(seeds, -1)
     prepared = prepare(
-        config, layout, batched(table('real'), table('sim')),
+        config,
+        layout,
+        batched(table('real'), table('sim')),
         batched(table('classifier_real'), table('classifier_sim')),
-        Noise(batched(*classifier_noise), batched(gap), batched(*action)), deviation,
+        Noise(batched(*classifier_noise), batched(gap), batched(*action)),
+        deviation,
     )
     return type(prepared)(*(tensor[0] for tensor in prepared))
 
@@ -122,14 +144,19 @@ def check_metrics(golden, step, metrics, gap):
     ratio, u = gap.ratio[0].double().numpy(), omega.copy()
     omega /= omega.sum()
     ours = {
-        'ratio': ratio, 'u': u, 'total_steps': step + 1,
+        'ratio': ratio,
+        'u': u,
+        'total_steps': step + 1,
         'dsa_train_loss': first['classifier_sa_loss'],
         'dsas_train_loss': first['classifier_sas_loss'],
-        'log_pi': -first['entropy'], 'policy_loss': first['actor_loss'],
-        'alpha_loss': first['temperature_loss'], 'alpha': first['temperature'],
+        'log_pi': -first['entropy'],
+        'policy_loss': first['actor_loss'],
+        'alpha_loss': first['temperature_loss'],
+        'alpha': first['temperature'],
         'average_real_target_q': first['real_next_value'],
         'average_sim_target_q': first['sim_next_value'],
-        'cql/u_sa': first['mean_u'], 'cql/std_omega': np.std(omega, ddof=1),
+        'cql/u_sa': first['mean_u'],
+        'cql/std_omega': np.std(omega, ddof=1),
         'cql/sqrt_IS_ratio': np.sqrt(np.clip(ratio, 1e-5, 1.0)).mean(),
     }
     for q in (0, 1):

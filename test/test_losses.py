@@ -18,10 +18,13 @@ TANH_HALF = math.tanh(0.5)
 def transitions(**changes):
     """Return three rows: one goes on, one ended by failure, one was cut at the horizon."""
     rows = {
-        'observation': [[0.1, 0.0, 0.0, 0.0]] * 3, 'action': [[1.5]] * 3, 'reward': [28.0] * 3,
-        'next_observation': [[0.2, 0.0, 0.0, 0.5]] * 3, 'terminated': [0, 1, 0],
+        'observation': [[0.1, 0.0, 0.0, 0.0]] * 3,
+        'action': [[1.5]] * 3,
+        'reward': [28.0] * 3,
+        'next_observation': [[0.2, 0.0, 0.0, 0.5]] * 3,
+        'terminated': [0, 1, 0],
         'truncated': [0, 0, 1],
-    }  # fmt: skip
+    }
     return Transitions(**{k: np.array(v) for k, v in (rows | changes).items()})
 
 
@@ -66,10 +69,13 @@ def test_scaling_standardises_and_leaves_constant_columns():
     torch.testing.assert_close(plain.gap_deviation[0, 0], torch.tensor(deviation))
 
 
-@pytest.mark.parametrize('change', [
-    {'observation': [[0.1, 0.0]] * 3, 'next_observation': [[0.1, 0.0]] * 3},
-    {'reward': [0.0, math.nan, 0.0]},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'observation': [[0.1, 0.0]] * 3, 'next_observation': [[0.1, 0.0]] * 3},
+        {'reward': [0.0, math.nan, 0.0]},
+    ],
+)
 def test_rows_of_another_width_or_not_finite_are_refused(change):
     with pytest.raises(ValueError, match='expected'):
         make_rows(transitions(**change), load_config('h2o'), load_task('standing_still'))
@@ -86,7 +92,7 @@ def test_classifier_loss_by_hand():
 
 
 def test_dynamics_gap_by_hand():
-    """log p_real/p_sim is minus the step's own logit difference; u the mean of the drawn ones."""
+    """Log p_real/p_sim is minus the step's own logit difference; u the mean of the drawn ones."""
     outputs = torch.zeros(1, 3, 2)
     outputs[0, :, 1] = torch.tensor([0.5, 1.0, -0.2])
     log_ratio, u = losses.dynamics_gap(outputs, 2)
@@ -103,7 +109,7 @@ def test_bellman_loss_by_hand():
 
 
 def test_regularisation_by_hand():
-    """omega = (0.25, 0.75), Q = (log 4, 0) simulated, 1 real: log(1 + 0.75) - 1, or log 4 / 4 - 1."""
+    """Omega = (1, 3) / 4, simulated Q = (log 4, 0), real 1: log 1.75 - 1, or log 4 / 4 - 1."""
     q = torch.tensor([[[1.0, math.log(4.0), 0.0]]])
     log_weight = losses.log_omega(torch.tensor([[1.0, 3.0]]))
     value, slope = losses.regularisation(q, 1, log_weight, False, 1000.0)
@@ -146,7 +152,9 @@ def test_squashed_gaussian_against_torch_distributions():
 
     ours = losses.SquashedGaussian(outputs.detach(), scale.detach(), noise)
     torch.testing.assert_close(ours.action, action.detach())
-    torch.testing.assert_close(ours.log_probability(3), log_pi[:, :3].detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        ours.log_probability(3), log_pi[:, :3].detach(), rtol=1e-5, atol=1e-5
+    )
     by_outputs, by_scale = ours.backward(by_action, torch.full((2, 1, 1), 0.7))
     torch.testing.assert_close(by_outputs, expected[0][:, :3], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(by_scale, expected[1], rtol=1e-4, atol=1e-5)

@@ -5,8 +5,14 @@ import torch
 
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.networks import (
-    Parameters, backward, backward_to_input, flatten, forward, initialise, mlp_shapes,
-)  # fmt: skip
+    Parameters,
+    backward,
+    backward_to_input,
+    flatten,
+    forward,
+    initialise,
+    mlp_shapes,
+)
 from h2o_ros.algorithms.update import Rates, adam_step, rates
 
 

@@ -1,4 +1,4 @@
-"""Processor settings of an update: one thread, and the faster of two libraries of matrix products."""
+"""Processor settings of an update: one thread, and the faster library of matrix products."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def fast_arithmetic(hidden: int) -> Iterator[None]:
     """Set one thread and, for networks of many hidden units, oneDNN; put both back afterwards.
 
     Numbers below 1e-38 become 0 in this thread from here on: Adam's moments of silent units decay
-    to them, and they are slow. Matrices of these sizes are too small to share between threads, and the simulator wants the
-    other core. 'medium' precision sends products to oneDNN, which may then round to bfloat16; where
-    it does, it is not used.
+    to them, and they are slow. Matrices of these sizes are too small to share between threads, and
+    the simulator wants the other core. 'medium' precision sends products to oneDNN, which may then
+    round to bfloat16; where it does, it is not used.
     """
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(1)

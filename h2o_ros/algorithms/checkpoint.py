@@ -49,8 +49,12 @@ def save(trainer: Trainer, path: str | Path) -> None:
 
 
 def load(
-    cls: type[Trainer], path: str | Path, config: H2OConfig | None, task: Task,
-    real: Transitions | None, device: str,
+    cls: type[Trainer],
+    path: str | Path,
+    config: H2OConfig | None,
+    task: Task,
+    real: Transitions | None,
+    device: str,
 ) -> Trainer:
     """Return the trainer of a checkpoint; see Trainer.load."""
     data = tensor_file.read(path, CheckpointError, 'check the path')
@@ -84,8 +88,8 @@ def _check_task(path: str | Path, document: dict, task: Task) -> None:
     differing = [k for k, v in task.contract().items() if document['contract'].get(k) != v]
     if differing:
         raise CheckpointError(
-            f'{path}: made for task {document["task"]!r}, which differs from task {task.name!r} in '
-            f'{", ".join(differing)}; give its own task'
+            f'{path}: made for task {document["task"]!r}, which differs from task '
+            f'{task.name!r} in {", ".join(differing)}; give its own task'
         )
 
 

@@ -13,7 +13,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from h2o_ros.algorithms.update import Inputs, Rates, State, update
+from h2o_ros.algorithms.inputs import Inputs
+from h2o_ros.algorithms.state import State
+from h2o_ros.algorithms.update import Rates, update
 
 Step = Callable[[Inputs, Rates, bool], dict[str, Tensor]]
 OPTIONS: dict[str, str | int | bool | Callable] = {
@@ -35,7 +37,7 @@ def make_step(state: State, beta: float, mode: str) -> Step:
 
     if mode == 'off' or (mode == 'auto' and state.target.device.type != 'cpu'):
         return plain
-    compiled = torch.compile(
+    compiled = torch.compile(  # type: ignore[call-overload]
         plain, fullgraph=True, dynamic=False, options=OPTIONS, isolate_recompiles=True
     )
     return _with_fallback(compiled, plain) if mode == 'auto' else _measuring(compiled)

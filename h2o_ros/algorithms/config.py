@@ -94,7 +94,9 @@ class H2OConfig:
     )
 
     # Values
-    discount: float = setting(0.995, '', 'discount of one control step', minimum=0.0, maximum=0.99999)
+    discount: float = setting(
+        0.995, '', 'discount of one control step', minimum=0.0, maximum=0.99999
+    )
     reward_centre: bool = setting(
         True, '', "learn on r - the task's largest reward, the value of a failure shifted with it"
     )
@@ -102,7 +104,10 @@ class H2OConfig:
         0.05, '', 'learning reward per unit of reward', minimum=1e-9, maximum=1e6
     )
     target_entropy_per_action: float = setting(
-        -1.0, 'nats', 'entropy that the temperature is tuned to, per action field', minimum=-100.0,
+        -1.0,
+        'nats',
+        'entropy that the temperature is tuned to, per action field',
+        minimum=-100.0,
         maximum=100.0,
     )
 
@@ -111,30 +116,44 @@ class H2OConfig:
         3e-4, '', 'Adam step of every network and the temperature', minimum=1e-8, maximum=1.0
     )
     learning_rate_final_fraction: float = setting(
-        0.03, '', 'learning rate at updates_total over that at 0; falls linearly', minimum=0.0,
+        0.03,
+        '',
+        'learning rate at updates_total over that at 0; falls linearly',
+        minimum=0.0,
         maximum=1.0,
     )
     tau: float = setting(5e-3, '', 'target smoothing per update', minimum=0.0, maximum=1.0)
     actor_average: float = setting(
-        2000.0, 'updates', 'time constant of the averaged actor that is deployed; 0 deploys the '
-        'actor itself', minimum=0.0, maximum=1e9,
+        2000.0,
+        'updates',
+        'time constant of the averaged actor that is deployed; 0 deploys the actor itself',
+        minimum=0.0,
+        maximum=1e9,
     )
     compile: str = setting(
-        'auto', '', 'compile the update to machine code: where it helps and can be, always, never',
+        'auto',
+        '',
+        'compile the update to machine code: where it helps and can be, always, never',
         choices=('auto', 'on', 'off'),
     )
     updates_total: int = setting(120000, 'updates', 'updates of a run', minimum=1, maximum=10**9)
 
     # Simulated data
     updates_per_step: float = setting(
-        1.0, 'updates/step', 'updates per simulated control step; 0 runs no simulator', minimum=0.0,
+        1.0,
+        'updates/step',
+        'updates per simulated control step; 0 runs no simulator',
+        minimum=0.0,
         maximum=1000.0,
     )
     warmup_steps: int = setting(
         1000, 'steps', 'simulated control steps before the first update', minimum=0, maximum=10**8
     )
     sim_buffer_ratio: float = setting(
-        10.0, '', 'capacity of the simulated buffer over the number of real rows', minimum=0.01,
+        10.0,
+        '',
+        'capacity of the simulated buffer over the number of real rows',
+        minimum=0.01,
         maximum=1000.0,
     )
     sim_buffer_rows: int = setting(

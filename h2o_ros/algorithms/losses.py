@@ -31,8 +31,8 @@ def classifier_loss(outputs: Tensor, sign: Tensor) -> tuple[Tensor, Tensor]:
     which is -log p(real | real row) - log p(sim | simulated row). The loss of l_sas flows into
     D_sa as well.
 
-    outputs: (2, S, rows, 2), D_sa then D_sas, before the tanh. sign: (rows,), 1 on real rows, -1 on
-    as many simulated rows.
+    outputs: (2, S, rows, 2), D_sa then D_sas, before the tanh. sign: (rows,), 1 on real rows, -1
+    on as many simulated rows.
     Returns the losses (2, S) and the derivative by `outputs`.
     """
     z = torch.tanh(outputs)
@@ -49,8 +49,8 @@ def dynamics_gap(outputs: Tensor, samples: int) -> tuple[Tensor, Tensor]:
 
         log p_sim/p_real = (l_sas) - (l_sa) = z_sas[sim] - z_sas[real]
 
-    outputs: (S, rows x (1 + samples), 2) before the tanh; of each row first the next state that was
-    reached, then N next states drawn around it.
+    outputs: (S, rows x (1 + samples), 2) before the tanh; of each row first the next state that
+    was reached, then N next states drawn around it.
     Returns log p_real/p_sim of the step taken (S, rows), and u (eq. 33 with a mean over the N
     samples, before clipping) (S, rows).
     """
@@ -91,7 +91,7 @@ def soft_maximum(q_sim: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def weighted_mean(q_sim: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return sum omega Q over simulated rows (eq. 10 and 19, H2O(v)) and its derivative omega."""
+    """Return sum omega Q over simulated rows (eq. 10, 19: H2O(v)) and its derivative omega."""
     omega = log_weight.exp().expand_as(q_sim)
     return (omega * q_sim).sum(-1), omega
 
@@ -141,13 +141,12 @@ class SquashedGaussian:
         density = density.addcmul_(noise, noise, value=-0.5)
         return density.sum(-1) - (HALF_LOG_2PI + 2.0 * LOG_2) * x.shape[-1]
 
-    def backward(
-        self, by_action: Tensor, by_log_probability: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def backward(self, by_action: Tensor, by_log_probability: Tensor) -> tuple[Tensor, Tensor]:
         """Return derivatives by `outputs` and by `scale` of a loss on the first rows.
 
         by_action: (S, n, A). by_log_probability: (S, 1, 1), equal for all n rows.
-        With x = mean + std * noise:  d log pi / dx = 2 a,  d log pi / d log std = -1 + 2 a std noise.
+        With x = mean + std * noise:  d log pi / dx = 2 a,  d log pi / d log std = -1 + 2 a std
+        noise.
         """
         n = by_action.shape[1]
         action, raw = self.action[:, :n], self.raw[:, :n]
@@ -155,14 +154,12 @@ class SquashedGaussian:
         by_x = torch.addcmul(by_x, action, by_log_probability, value=2.0)
         by_raw = torch.addcmul(-by_log_probability, by_x, self.spread[:, :n])
         by_raw = by_raw * ((raw >= LOG_STD_LIMITS[0]) & (raw <= LOG_STD_LIMITS[1]))
-        by_scale = torch.stack(
-            ((by_raw * self.head[:, :n]).sum((1, 2)), by_raw.sum((1, 2))), -1
-        )
+        by_scale = torch.stack(((by_raw * self.head[:, :n]).sum((1, 2)), by_raw.sum((1, 2))), -1)
         return torch.cat((by_x, by_raw * self.multiplier), -1), by_scale
 
 
 def actor_loss(log_pi: Tensor, q: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
-    """SAC's actor loss (algorithm 1, line 7): mean of temperature * log pi - min over critics of Q.
+    """SAC's actor loss (algorithm 1, line 7): mean of temperature * log pi - min of critics' Q.
 
     log_pi: (S, rows). q: (2, S, rows) at the actor's own actions. temperature: (S,), a constant.
     Returns (S,) and the derivative by q; that by log pi is temperature / rows.
@@ -176,6 +173,6 @@ def actor_loss(log_pi: Tensor, q: Tensor, temperature: Tensor) -> tuple[Tensor, 
 def temperature_loss(
     log_temperature: Tensor, log_pi: Tensor, target_entropy: float
 ) -> tuple[Tensor, Tensor]:
-    """Tune the temperature: -log lambda * mean(log pi + target entropy), and its derivative, (S,)."""
+    """Tune the temperature: -log lambda * mean(log pi + target entropy); its derivative, (S,)."""
     slope = -(log_pi.mean(-1) + target_entropy)
     return log_temperature * slope, slope

@@ -29,7 +29,7 @@ class Layer(NamedTuple):
 
 
 class Tape(NamedTuple):
-    """What the backward pass needs: each layer's input, and its normalisation where there is one."""
+    """What the backward pass needs: each layer's input and, if any, its normalisation."""
 
     inputs: list[Tensor]
     normalised: list[tuple[Tensor, Tensor, Tensor]]
@@ -115,7 +115,9 @@ def forward(layers: Sequence[Layer], x: Tensor, layer_norm: bool = False) -> tup
         x = torch.baddbmm(layer.bias, x, layer.weight)
         if layer_norm:
             before = x
-            x, mean, spread = torch.native_layer_norm(before, before.shape[-1:], None, None, NORM_EPSILON)
+            x, mean, spread = torch.native_layer_norm(
+                before, before.shape[-1:], None, None, NORM_EPSILON
+            )
             tape.normalised.append((before, mean, spread))
         x = torch.relu_(x)
     tape.inputs.append(x)
@@ -125,9 +127,9 @@ def forward(layers: Sequence[Layer], x: Tensor, layer_norm: bool = False) -> tup
 def backward(
     layers: Sequence[Layer], tape: Tape, output_gradient: Tensor
 ) -> tuple[list[Tensor], Tensor]:
-    """Return the gradients of the parameters, in the order of the layers, weight before bias, and
-    the derivative by the first layer's output.
+    """Return the parameters' gradients, and the derivative by the first layer's output.
 
+    The gradients stand in the order of the layers, weight before bias.
     output_gradient: (G, rows, out), the derivative of the loss by the network's output.
     """
     gradients: list[Tensor] = []

@@ -1,6 +1,6 @@
 """Export a policy to ONNX: deterministic actions in SI units from observations in SI units.
 
-    python -m h2o_ros.algorithms.onnx_export policy.safetensors policy.onnx
+python -m h2o_ros.algorithms.onnx_export policy.safetensors policy.onnx
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ OPSET = 17
 
 
 def export_onnx(policy: Policy, path: str | Path) -> None:
-    """Write `policy` as an ONNX model, input `observation` (N, O), output `action` (N, A), float32.
+    """Write an ONNX model, input `observation` (N, O), output `action` (N, A), float32.
 
     The model's metadata holds the task's contract. PolicyError: the file cannot be written.
     """
     tensor_file.write_atomically(path, onnx_model(policy).SerializeToString(), PolicyError)
 
 
-def onnx_model(policy: Policy):  # noqa: ANN201 - onnx is imported where it is needed
+def onnx_model(policy: Policy):
     """Return the ONNX model of a policy."""
     try:
         from onnx import TensorProto, checker, helper, numpy_helper

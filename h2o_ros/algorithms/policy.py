@@ -27,8 +27,8 @@ class Policy:
     """action = middle + half * tanh(mean(observation) + std(observation) * noise).
 
     weights, biases: layers (in, out) and (out,); the last gives mean and log-std head, 2 A wide.
-    log_std_scale: multiplier and offset of the head. observation_scale, observation_shift (O,): the
-    network sees observation * scale + shift. contract: Task.contract(). version counts
+    log_std_scale: multiplier and offset of the head. observation_scale, observation_shift (O,):
+    the network sees observation * scale + shift. contract: Task.contract(). version counts
     publications, update the gradient updates made.
     """
 
@@ -122,11 +122,17 @@ class Policy:
             policy = cls(
                 [arrays[f'weight{i}'] for i in range(count)],
                 [arrays[f'bias{i}'] for i in range(count)],
-                *(arrays[k] for k in ('log_std_scale', 'observation_scale', 'observation_shift')),
-                *(document[k] for k in ('contract', 'version', 'update', 'algorithm')),
+                arrays['log_std_scale'],
+                arrays['observation_scale'],
+                arrays['observation_shift'],
+                document['contract'],
+                document['version'],
+                document['update'],
+                document['algorithm'],
             )
-            outputs = policy.act(np.zeros((1, len(policy.contract['observation'])), np.float32))
-            fits = outputs.shape == (1, len(policy.contract['action']))
+            policy.act(np.zeros((1, len(policy.contract['observation'])), np.float32))
+            heads = policy.weights[-1].shape[1], policy.log_std_scale.shape
+            fits = heads == (2 * len(policy.contract['action']), (2,))
         except (KeyError, ValueError, TypeError, IndexError) as err:
             raise PolicyError(f'{where}: its parts do not fit together; {WAY_OUT}') from err
         if not fits or policy.contract_hash != document.get('contract_hash'):

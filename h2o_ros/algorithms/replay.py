@@ -45,7 +45,7 @@ class RowLayout:
 
     @property
     def continuation(self) -> int:
-        """discount x (1 - terminated)."""
+        """Discount x (1 - terminated)."""
         return self.reward + 1
 
     @property
@@ -73,7 +73,11 @@ def make_rows(batch: Transitions, config: H2OConfig, task: Task) -> Tensor:
     action = np.clip(batch.action, task.action_lower, task.action_upper)
     continuation = config.discount * (1.0 - terminated)
     columns = (
-        batch.observation, action, seen, batch.next_observation, reward[:, None],
+        batch.observation,
+        action,
+        seen,
+        batch.next_observation,
+        reward[:, None],
         continuation[:, None],
     )
     return torch.from_numpy(np.concatenate(columns, 1, dtype=np.float32))
@@ -96,8 +100,8 @@ def check_batch(batch: Transitions, task: Task) -> None:
 class Scaling:
     """learning row = raw row x scale + shift, columns of a RowLayout.
 
-    scale, shift: (S, W), one row a seed. gap_deviation: (S, O) standard deviation of the next states
-    drawn for u, in the units in which the classifiers see the next state.
+    scale, shift: (S, W), one row a seed. gap_deviation: (S, O) standard deviation of the next
+    states drawn for u, in the units in which the classifiers see the next state.
     """
 
     scale: Tensor
@@ -106,8 +110,8 @@ class Scaling:
 
     @classmethod
     def fit(cls, parts: Sequence[Tensor], config: H2OConfig, task: Task) -> Scaling:
-        """Take each seed's means and deviations from its rows (N, W), actions from their limits."""
-        columns = [_fit(rows, config, task) for rows in parts]
+        """Take each seed's means and deviations from its rows (N, W), actions from their
+        limits.""" columns = [_fit(rows, config, task) for rows in parts]
         return cls(*(torch.stack(column) for column in zip(*columns, strict=True)))
 
     @classmethod

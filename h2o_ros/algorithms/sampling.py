@@ -2,7 +2,8 @@
 
 The random numbers of update n depend on the seed and n alone. So a checkpoint keeps no generators,
 it does not matter in what portions updates are asked for, and several seeds trained as one batch
-see what each would see alone. Numbers are drawn, and rows gathered, for a block of updates at once.
+see what each would see alone. Numbers are drawn, and rows gathered, for a block of updates at
+once.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import torch
 from torch import Tensor
 
 from h2o_ros.algorithms.config import H2OConfig
+from h2o_ros.algorithms.inputs import Inputs, Noise, prepare
 from h2o_ros.algorithms.replay import RowLayout, Scaling, SimulatedRows
-from h2o_ros.algorithms.update import Inputs, Noise, prepare
 
 BLOCK = 16
 PURPOSES = {'networks': 0, 'update': 1, 'action': 2, 'gap': 3}
@@ -43,7 +44,12 @@ class Sampler:
         self._uniform = self._normal = torch.empty(0)
 
     def inputs(
-        self, first: int, most: int, real: Tensor | None, simulated: SimulatedRows, scaling: Scaling
+        self,
+        first: int,
+        most: int,
+        real: Tensor | None,
+        simulated: SimulatedRows,
+        scaling: Scaling,
     ) -> list[Inputs]:
         """Return the inputs of updates first, first + 1, ...: up to `most`, to the block's end.
 

@@ -1,8 +1,8 @@
 """Files of named arrays plus JSON, written whole or not at all: checkpoints and policies.
 
-The format is safetensors; its metadata holds one JSON document and a SHA-256 over that document and
-every array, so that a torn, altered or foreign file is told from a good one. Nothing is executed on
-reading. No torch here: the policy server reads policies without it.
+The format is safetensors; its metadata holds one JSON document and a SHA-256 over that document
+and every array, so that a torn, altered or foreign file is told from a good one. Nothing is
+executed on reading. No torch here: the policy server reads policies without it.
 """
 
 from __future__ import annotations
@@ -36,14 +36,16 @@ def pack(kind: str, document: Mapping[str, Any], arrays: Mapping[str, np.ndarray
 def unpack(
     kind: str, data: bytes, where: str, error: type[H2OError], way_out: str
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return document and arrays; `error` names `where` and `way_out` where the file is no good."""
+    """Return document and arrays; `error` names `where` and `way_out` if the file is no good."""
     try:
         metadata = _metadata(data)
         arrays = {name: _array(entry) for name, entry in deserialize(data)}
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as err:
         raise error(f'{where}: torn, or not a file of {kind}; {way_out}') from err
     if metadata.get('kind') != kind:
-        raise error(f'{where}: holds {metadata.get("kind", "other data")!r}, not {kind}; {way_out}')
+        raise error(
+            f'{where}: holds {metadata.get("kind", "other data")!r}, not {kind}; {way_out}'
+        )
     text = metadata.get('document', '')
     if metadata.get('digest') != _digest(text, arrays):
         raise error(f'{where}: its digest does not match, the file is damaged; {way_out}')
@@ -68,8 +70,8 @@ def write_atomically(path: str | Path, data: bytes, error: type[H2OError]) -> No
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
@@ -80,8 +82,8 @@ def write_atomically(path: str | Path, data: bytes, error: type[H2OError]) -> No
             os.close(folder)
     except OSError as err:
         raise error(
-            f'{path}: cannot be written ({err.strerror}); choose a folder that exists, is writable '
-            'and has room'
+            f'{path}: cannot be written ({err.strerror}); choose a folder that exists, is '
+            'writable and has room'
         ) from err
 
 
@@ -104,5 +106,5 @@ def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f'{name} {array.dtype.str} {array.shape}'.encode())
-        digest.update(memoryview(array).cast('B') if array.size else b'')
+        digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The trainer: buffers, updates, acting, policies and checkpoints of several seeds in one batch."""
+"""The trainer: buffers, updates, acting, policies and checkpoints of seeds in one batch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from h2o_ros.algorithms import checkpoint, losses
 from h2o_ros.algorithms.arithmetic import fast_arithmetic
 from h2o_ros.algorithms.compilation import make_step
 from h2o_ros.algorithms.config import H2OConfig
+from h2o_ros.algorithms.inputs import gap_inputs
 from h2o_ros.algorithms.networks import forward, layers_of
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.algorithms.replay import RowLayout, Scaling, SimulatedRows, make_rows
 from h2o_ros.algorithms.sampling import Sampler, generator
-from h2o_ros.algorithms.update import Rates, Shape, State, dynamics_gap, gap_inputs, rates
+from h2o_ros.algorithms.state import Shape, State
+from h2o_ros.algorithms.update import Rates, dynamics_gap, rates
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
 
@@ -26,13 +28,17 @@ from h2o_ros.transitions import Transitions
 class Trainer:
     """Trains one policy per seed; every number depends on its seed, never on the other seeds.
 
-    real: the recorded transitions of all seeds, None where config.real_batch is 0. Not thread-safe:
-    the caller lets one thread at a time in. ValueError: real rows are missing, of another task or
-    not finite.
+    real: the recorded transitions of all seeds, None where config.real_batch is 0. Not
+    thread-safe: the caller lets one thread at a time in. ValueError: real rows are missing, of
+    another task or not finite.
     """
 
     def __init__(
-        self, config: H2OConfig, task: Task, real: Transitions | None, seeds: Sequence[int],
+        self,
+        config: H2OConfig,
+        task: Task,
+        real: Transitions | None,
+        seeds: Sequence[int],
         device: str = 'cpu',
     ) -> None:
         if not seeds:
@@ -127,7 +133,7 @@ class Trainer:
         return np.clip(unscaled, lower, upper)
 
     def policy(self, seed_index: int = 0, averaged: bool = True, version: int = 0) -> Policy:
-        """Return one seed's policy; averaged: the actor's running mean where the recipe keeps one."""
+        """Return one seed's policy; averaged: the running mean of its actor where one is kept."""
         state, o = self.state, self.layout.observation
         names = [k for k in state.agent_parameters.shapes if k.startswith(('actor/', 'scale/'))]
         views = {name: state.agent_parameters.views[name] for name in names}
@@ -169,19 +175,24 @@ class Trainer:
 
     @classmethod
     def load(
-        cls, path: str | Path, config: H2OConfig | None, task: Task, real: Transitions | None,
+        cls,
+        path: str | Path,
+        config: H2OConfig | None,
+        task: Task,
+        real: Transitions | None,
         device: str = 'cpu',
     ) -> Trainer:
         """Go on from a checkpoint as if there had been no interruption.
 
-        config: None takes the checkpoint's. CheckpointError: the file is torn, or was made by another
-        configuration, for another task, or on other recordings.
+        config: None takes the checkpoint's. CheckpointError: the file is torn, or was made by
+        another configuration, for another task, or on other recordings.
         """
         return checkpoint.load(cls, path, config, task, real, device)
 
     def _fit_to_simulated(self) -> None:
-        """Without real rows, observations are standardised by the simulated ones that came first."""
+        """Without real rows, the simulated ones that came first standardise observations."""
         parts = [
-            self.simulated.rows[i, : self.simulated.filled(i)].cpu() for i in range(len(self.seeds))
+            self.simulated.rows[i, : self.simulated.filled(i)].cpu()
+            for i in range(len(self.seeds))
         ]
         self.scaling = Scaling.fit(parts, self.config, self.task).to(self.device)

@@ -1,14 +1,13 @@
 """One update of H2O (algorithm 1): classifiers, then temperature, actor and critics, then targets.
 
 `update` reads and changes nothing but the state and inputs it is given, and draws nothing: the
-batches and the noise come in through `prepare`, for many updates at once, so that the work common
+batches and the noise come in through inputs.py, for many updates at once, so that the work common
 to them is done in a few large calls. All networks carry a seed dimension S; seeds never meet.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from h2o_ros.algorithms import losses
 from h2o_ros.algorithms.config import H2OConfig
+from h2o_ros.algorithms.inputs import Inputs
 from h2o_ros.algorithms.networks import (
     Layer,
     Parameters,
@@ -24,173 +24,11 @@ from h2o_ros.algorithms.networks import (
     backward_to_input,
     flatten,
     forward,
-    initialise,
-    layers_of,
-    mlp_shapes,
 )
-from h2o_ros.algorithms.replay import RowLayout
+from h2o_ros.algorithms.state import State
 
 CLASSIFIER_LOSSES = ('classifier_sa_loss', 'classifier_sas_loss')
 BETA_1, BETA_2, ADAM_EPSILON = 0.9, 0.999, 1e-8
-
-
-class Noise(NamedTuple):
-    """Standard normal numbers of U updates for S seeds, leading dimensions (U, S).
-
-    classifier (rows, 2 O + A): real rows, then simulated ones. gap (sim rows, N, O).
-    action (2 rows, A): the actor's actions at s (real rows, sim rows), then at s' likewise.
-    """
-
-    classifier: Tensor
-    gap: Tensor
-    action: Tensor
-
-
-class Inputs(NamedTuple):
-    """What one update computes on; with a leading dimension (U,) what `prepare` returns.
-
-    classifier (2, S, rows, 2 O + A): for D_sa with s' blanked, and for D_sas; noise added
-    gap        (S, sim rows (1 + N), 2 O + A): the step taken, then N next states drawn around it
-    states     (S, 2 rows, O): s then s'
-    critic     (2, S, rows, O + A): the batch's (s, a)
-    own        (2, S, rows, O + A): s with room for the actor's action
-    target     (2, S, rows, O + A): s' with room for the actor's action
-    reward     (S, rows), continuation (S, rows): y = reward + continuation x next value
-    noise      (S, 2 rows, A)
-    """
-
-    classifier: Tensor
-    gap: Tensor
-    states: Tensor
-    critic: Tensor
-    own: Tensor
-    target: Tensor
-    reward: Tensor
-    continuation: Tensor
-    noise: Tensor
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Sizes that fix the networks: seeds, observation and action widths."""
-
-    seeds: int
-    observation: int
-    action: int
-
-
-class State:
-    """All that training changes: parameters, optimiser moments, targets, averaged actor, counter.
-
-    classifier_parameters: `classifiers` (2 x S networks: D_sa, D_sas). agent_parameters: `actor` (S),
-    `scale/log_std` (S, 2), `temperature/log` (S,), `critics` (2 x S). target: the critics' twin,
-    laid out like them. average: the actor's and scale's running mean.
-    """
-
-    def __init__(self, config: H2OConfig, shape: Shape, device: str = 'cpu') -> None:
-        s, o, a = shape.seeds, shape.observation, shape.action
-        self.config, self.shape = config, shape
-        self.classifier_parameters = Parameters(
-            mlp_shapes('classifiers', 2 * s, (2 * o + a, *config.classifier_hidden, 2)), device
-        )
-        self.agent_parameters = Parameters(
-            {
-                **mlp_shapes('actor', s, (o, *config.hidden, 2 * a)),
-                'scale/log_std': (s, 2),
-                'temperature/log': (s,),
-                **mlp_shapes('critics', 2 * s, (o + a, *config.hidden, 1)),
-            },
-            device,
-        )
-        agent = self.agent_parameters
-        self.critic_span, actor_span = agent.span('critics'), agent.span('actor')
-        self.actor_span = slice(actor_span.start, agent.span('scale').stop)
-        self.target = torch.zeros_like(agent.value[self.critic_span])
-        self.average = torch.zeros_like(agent.value[self.actor_span])
-        self.target_layers = layers_of(self._mirror_views(self.target, ('critics/',)), 'critics')
-        sign = torch.ones(2, config.classifier_batch, device=device)
-        sign[1] = -1.0
-        self.sign = sign.flatten()
-
-    def initialise(self, seed_index: int, generator: torch.Generator) -> None:
-        """Draw one seed's networks; alike whether alone or among other seeds."""
-        s, agent = self.shape.seeds, self.agent_parameters
-        initialise(agent.layers('actor'), seed_index, generator, small_output=True)
-        agent.views['scale/log_std'][seed_index] = torch.tensor([1.0, -1.0])
-        for twin in range(2):
-            network = twin * s + seed_index
-            initialise(agent.layers('critics'), network, generator, small_output=True)
-            initialise(self.classifier_parameters.layers('classifiers'), network, generator, False)
-        self.reset_copies()
-
-    def reset_copies(self) -> None:
-        """Set targets and averages to the networks they follow."""
-        self.target.copy_(self.agent_parameters.value[self.critic_span])
-        self.average.copy_(self.agent_parameters.value[self.actor_span])
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return every tensor of the state by name, for checkpoints."""
-        named = {'target': self.target, 'average': self.average}
-        for group in ('classifier', 'agent'):
-            parameters = getattr(self, f'{group}_parameters')
-            for part in ('value', 'mean', 'square'):
-                named[f'{group}/{part}'] = getattr(parameters, part)
-        return named
-
-    def average_views(self) -> dict[str, Tensor]:
-        """Return the averaged actor's tensors by the names of agent_parameters."""
-        return self._mirror_views(self.average, ('actor/', 'scale/'))
-
-    def _mirror_views(self, flat: Tensor, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
-        shapes = self.agent_parameters.shapes
-        named = {k: v for k, v in shapes.items() if k.startswith(prefixes)}
-        pieces = flat.split([math.prod(v) for v in named.values()])
-        return {k: p.view(v) for p, (k, v) in zip(pieces, named.items(), strict=True)}
-
-
-def prepare(
-    config: H2OConfig, layout: RowLayout, agent_rows: Tensor, classifier_rows: Tensor, noise: Noise,
-    gap_deviation: Tensor,
-) -> Inputs:
-    """Arrange the rows and noise of U updates as `update` wants them.
-
-    agent_rows: (U, S, rows, W), real rows first; classifier_rows: (U, S, 2 rows, W), real rows first;
-    both in learning units, columns by `layout`. gap_deviation: (S, O), standard deviation of the
-    next states drawn for u, in the units in which the classifiers see s'.
-    """
-    u, s, rows, _ = agent_rows.shape
-    o, a = layout.observation, layout.action
-    noisy = classifier_rows[..., : 2 * o + a] + config.classifier_noise * noise.classifier
-    blanked = noisy.clone()
-    blanked[..., o + a :] = 0.0
-    sim = slice(config.real_batch, None if config.classifiers else config.real_batch)
-    gap = gap_inputs(layout, agent_rows[:, :, sim], noise.gap, gap_deviation)
-    state_action, after = agent_rows[..., : o + a], agent_rows[..., layout.next_observation]
-    room = agent_rows.new_zeros(u, s, rows, a)
-    states = torch.cat((agent_rows[..., :o], after), 2)
-    own = torch.cat((agent_rows[..., :o], room), 3)
-    target = torch.cat((after, room), 3)
-    return Inputs(
-        torch.stack((blanked, noisy), 1),
-        gap,
-        states,
-        *(x.unsqueeze(1).repeat(1, 2, 1, 1, 1) for x in (state_action, own, target)),
-        agent_rows[..., layout.reward].contiguous(),
-        agent_rows[..., layout.continuation].contiguous(),
-        noise.action,
-    )
-
-
-def gap_inputs(layout: RowLayout, rows: Tensor, noise: Tensor, deviation: Tensor) -> Tensor:
-    """Return each row's (s, a, s') followed by N copies whose s' is drawn around it.
-
-    rows: (..., S, rows, W) in learning units. noise: (..., S, rows, N, O), standard normal.
-    deviation: (S, O). Returns (..., S, rows (1 + N), 2 O + A).
-    """
-    seen = rows[..., : layout.seen.stop].unsqueeze(-2)
-    gap = torch.cat((seen, seen.expand(*noise.shape[:-1], -1)), -2)
-    gap[..., 1:, layout.seen].addcmul_(noise, deviation[:, None, None])
-    return gap.flatten(-3, -2)
 
 
 class Gap(NamedTuple):
@@ -206,8 +44,8 @@ class Gap(NamedTuple):
 class Rates(NamedTuple):
     """What changes from update to update, as scalars in tensors; (U,) each from `rates`.
 
-    step: Adam's step with its first bias correction; square: its second, as a factor of the root of
-    the squares' mean; average: weight of the present actor in the running mean.
+    step: Adam's step with its first bias correction; square: its second, as a factor of the root
+    of the squares' mean; average: weight of the present actor in the running mean.
     """
 
     step: Tensor
@@ -218,7 +56,9 @@ class Rates(NamedTuple):
 def rates(config: H2OConfig, first: int, count: int, device: str = 'cpu') -> Rates:
     """Return the rates of updates first, first + 1, ... (the very first is 0)."""
     done = torch.arange(first, first + count, dtype=torch.float64)
-    fall = (1.0 - config.learning_rate_final_fraction) * (done / config.updates_total).clamp(max=1.0)
+    fall = (1.0 - config.learning_rate_final_fraction) * (done / config.updates_total).clamp(
+        max=1.0
+    )
     step = config.learning_rate * (1.0 - fall) / (1.0 - BETA_1 ** (done + 1.0))
     square = (1.0 - BETA_2 ** (done + 1.0)).rsqrt()
     floor = 1.0 / config.actor_average if config.actor_average > 0.0 else 1.0
@@ -317,9 +157,7 @@ def _evaluate(state: State, inputs: Inputs) -> _Values:
     q, critic_tape = evaluate(critics, inputs.critic)
     own_q, own_tape = evaluate(critics, inputs.own)
     log_pi = actor.log_probability(rows)
-    return _Values(
-        actor, actor_tape, critic_tape, own_tape, log_pi, q, own_q, next_value, target
-    )
+    return _Values(actor, actor_tape, critic_tape, own_tape, log_pi, q, own_q, next_value, target)
 
 
 def _agent_gradient(

@@ -1,0 +1,90 @@
+"""Everything that training changes, of several seeds at once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from h2o_ros.algorithms.config import H2OConfig
+from h2o_ros.algorithms.networks import Parameters, initialise, layers_of, mlp_shapes
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes that fix the networks: seeds, observation and action widths."""
+
+    seeds: int
+    observation: int
+    action: int
+
+
+class State:
+    """All that training changes: parameters, optimiser moments, targets, averaged actor, counter.
+
+    classifier_parameters: `classifiers` (2 x S networks: D_sa, D_sas). agent_parameters: `actor`
+    (S), `scale/log_std` (S, 2), `temperature/log` (S,), `critics` (2 x S). target: the critics'
+    twin, laid out like them. average: the actor's and scale's running mean.
+    """
+
+    def __init__(self, config: H2OConfig, shape: Shape, device: str = 'cpu') -> None:
+        s, o, a = shape.seeds, shape.observation, shape.action
+        self.config, self.shape = config, shape
+        self.classifier_parameters = Parameters(
+            mlp_shapes('classifiers', 2 * s, (2 * o + a, *config.classifier_hidden, 2)), device
+        )
+        self.agent_parameters = Parameters(
+            {
+                **mlp_shapes('actor', s, (o, *config.hidden, 2 * a)),
+                'scale/log_std': (s, 2),
+                'temperature/log': (s,),
+                **mlp_shapes('critics', 2 * s, (o + a, *config.hidden, 1)),
+            },
+            device,
+        )
+        agent = self.agent_parameters
+        self.critic_span, actor_span = agent.span('critics'), agent.span('actor')
+        self.actor_span = slice(actor_span.start, agent.span('scale').stop)
+        self.target = torch.zeros_like(agent.value[self.critic_span])
+        self.average = torch.zeros_like(agent.value[self.actor_span])
+        self.target_layers = layers_of(self._mirror_views(self.target, ('critics/',)), 'critics')
+        sign = torch.ones(2, config.classifier_batch, device=device)
+        sign[1] = -1.0
+        self.sign = sign.flatten()
+
+    def initialise(self, seed_index: int, generator: torch.Generator) -> None:
+        """Draw one seed's networks; alike whether alone or among other seeds."""
+        s, agent = self.shape.seeds, self.agent_parameters
+        initialise(agent.layers('actor'), seed_index, generator, small_output=True)
+        agent.views['scale/log_std'][seed_index] = torch.tensor([1.0, -1.0])
+        for twin in range(2):
+            network = twin * s + seed_index
+            initialise(agent.layers('critics'), network, generator, small_output=True)
+            initialise(self.classifier_parameters.layers('classifiers'), network, generator, False)
+        self.reset_copies()
+
+    def reset_copies(self) -> None:
+        """Set targets and averages to the networks they follow."""
+        self.target.copy_(self.agent_parameters.value[self.critic_span])
+        self.average.copy_(self.agent_parameters.value[self.actor_span])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor of the state by name, for checkpoints."""
+        named = {'target': self.target, 'average': self.average}
+        for group in ('classifier', 'agent'):
+            parameters = getattr(self, f'{group}_parameters')
+            for part in ('value', 'mean', 'square'):
+                named[f'{group}/{part}'] = getattr(parameters, part)
+        return named
+
+    def average_views(self) -> dict[str, Tensor]:
+        """Return the averaged actor's tensors by the names of agent_parameters."""
+        return self._mirror_views(self.average, ('actor/', 'scale/'))
+
+    def _mirror_views(self, flat: Tensor, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+        shapes = self.agent_parameters.shapes
+        named = {k: v for k, v in shapes.items() if k.startswith(prefixes)}
+        pieces = flat.split([math.prod(v) for v in named.values()])
+        return {k: p.view(v) for p, (k, v) in zip(pieces, named.items(), strict=True)}

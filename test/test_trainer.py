@@ -1,0 +1,253 @@
+"""Every switch trains every network, seeds do not meet, checkpoints continue exactly."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from h2o_ros.algorithms import tensor_file
+from h2o_ros.algorithms.config import algorithm_names, load_config
+from h2o_ros.algorithms.trainer import Trainer
+from h2o_ros.errors import CheckpointError, ConfigurationError
+from h2o_ros.task import load_task
+from h2o_ros.transitions import Transitions
+
+SMALL = {'hidden': [8, 8], 'classifier_hidden': [8, 8], 'updates_total': 200, 'compile': 'off'}
+TASK = load_task('standing_still')
+
+
+def transitions(rows, seed=0):
+    """Return random rows with a failure and a cut among them."""
+    rng = np.random.default_rng(seed)
+    observation = rng.normal(size=(rows, 4)) * [0.05, 0.5, 0.2, 0.2]
+    ends = rng.random((2, rows)) < 0.02
+    return Transitions(
+        observation,
+        rng.normal(size=(rows, 1)),
+        29.0 + rng.normal(size=rows),
+        observation + 0.01 * rng.normal(size=(rows, 4)),
+        *ends,
+    )
+
+
+def trainer_of(name, seeds=(0,), real=True, **changes):
+    """Return a small trainer with simulated rows, each seed's its own."""
+    config = load_config(name, **(SMALL | changes))
+    trainer = Trainer(config, TASK, transitions(300) if real else None, seeds)
+    if config.sim_batch:
+        for index, seed in enumerate(seeds):
+            trainer.add_simulated(transitions(200 + 10 * seed, 100 + seed), index)
+    return trainer
+
+
+@pytest.mark.parametrize('name', algorithm_names())
+def test_every_network_of_every_algorithm_moves(name):
+    trainer = trainer_of(name)
+    agent, classifiers = trainer.state.agent_parameters, trainer.state.classifier_parameters
+    groups = {'agent': agent.views}
+    if trainer.config.classifiers:
+        groups['classifiers'] = classifiers.views
+    before = {g: {k: v.clone() for k, v in views.items()} for g, views in groups.items()}
+    target = [layer.weight.clone() for layer in trainer.state.target_layers]
+    trainer.update(5)
+    for group, views in groups.items():
+        for key, view in views.items():
+            for kind in range(len(view)):
+                assert not torch.equal(view[kind], before[group][key][kind]), (key, kind)
+    for old, layer in zip(target, trainer.state.target_layers, strict=True):
+        assert (old != layer.weight).flatten(1).any(1).all()
+    if trainer.config.actor_average:
+        assert not torch.equal(trainer.state.average, agent.value[trainer.state.actor_span])
+    assert all(torch.isfinite(tensor).all() for tensor in trainer.state.tensors().values())
+    assert all(np.isfinite(value).all() for value in trainer.metrics().values())
+
+
+def test_every_switch_changes_what_is_learned():
+    """On equal batches and noise no two variants of H2O end in the same critics."""
+    ends = {}
+    for name in algorithm_names():
+        trainer = trainer_of(name)
+        trainer.update(3)
+        if trainer.config.classifiers and name != 'h2o_paper':
+            ends[name] = trainer.state.target
+    assert len(ends) == 7
+    for one, other in itertools.combinations(ends, 2):
+        assert not torch.equal(ends[one], ends[other]), (one, other)
+
+
+def test_seeds_in_one_batch_equal_separate_runs():
+    together = trainer_of('h2o', seeds=(3, 7))
+    together.update(40)
+    for index, seed in enumerate((3, 7)):
+        alone = trainer_of('h2o', seeds=(seed,))
+        alone.update(40)
+        for name, view in alone.state.agent_parameters.views.items():
+            both = together.state.agent_parameters.views[name].unflatten(0, (-1, 2))[:, index]
+            torch.testing.assert_close(both, view, rtol=0, atol=1e-5)
+        for name, value in alone.metrics().items():
+            both = together.metrics()[name][index]
+            np.testing.assert_allclose(both, value[0], rtol=1e-4, atol=1e-5)
+        observation = np.ones((2, 3, 4), np.float32)
+        np.testing.assert_allclose(
+            together.act(observation, True)[index], alone.act(observation[:1], True)[0], atol=1e-5
+        )
+
+
+def test_portions_of_updates_make_no_difference():
+    one, other = trainer_of('h2o'), trainer_of('h2o')
+    one.update(37)
+    for count in (1, 20, 3, 13):
+        other.update(count)
+    assert all(torch.equal(v, other.state.tensors()[k]) for k, v in one.state.tensors().items())
+
+
+def test_buffer_keeps_the_newest_rows():
+    trainer = trainer_of('h2o', sim_buffer_ratio=0.1)
+    assert trainer.simulated.capacity == 30
+    batch = transitions(45, 5)
+    trainer.add_simulated(batch)
+    held = trainer.simulated.rows[0, :, :4].numpy()
+    assert {tuple(row) for row in held} == {tuple(row) for row in batch.observation[-30:]}
+    trainer.add_simulated(batch.select(slice(0, 1)))
+    held = trainer.simulated.rows[0, :, :4].numpy()
+    assert tuple(batch.observation[0]) in {tuple(row) for row in held}
+    assert trainer.simulated_steps == 200 + 46
+
+
+def test_no_denormals_and_no_nan_when_flushed_to_zero():
+    """A simulator that equals reality drives u to its lower clip; still all is finite."""
+    trainer = trainer_of('h2o', sim_buffer_ratio=1.0, gap_samples=1)
+    trainer.add_simulated(transitions(300))
+    trainer.update(60)
+    tiny = torch.finfo(torch.float32).tiny
+    for name, tensor in trainer.state.tensors().items():
+        assert torch.isfinite(tensor).all(), name
+    u, ratio = trainer.dynamics_gap(transitions(300))
+    assert (u >= tiny).all() and (u <= 10.0).all() and (u == np.float32(1e-30)).any()
+    assert (ratio > 0.0).all() and np.isfinite(ratio).all()
+
+
+def test_simulator_alone_needs_no_recording_and_standardises_by_its_rows():
+    trainer = trainer_of('sac', real=False)
+    trainer.update(2)
+    assert trainer.scaling.scale[0, 0] > 10.0  # theta's deviation is 0.05
+    with pytest.raises(ValueError, match='recorded'):
+        trainer_of('h2o', real=False)
+
+
+def test_update_without_simulated_rows_is_refused():
+    trainer = Trainer(load_config('h2o', **SMALL), TASK, transitions(10), [0])
+    with pytest.raises(ValueError, match='simulated rows'):
+        trainer.update(1)
+
+
+def test_checkpoint_continues_bit_for_bit(tmp_path):
+    path = tmp_path / 'checkpoint.safetensors'
+    straight, broken = trainer_of('h2o', seeds=(1, 2)), trainer_of('h2o', seeds=(1, 2))
+    for trainer in (straight, broken):
+        trainer.update(50)
+        trainer.act(np.zeros((2, 1, 4), np.float32), False)
+    broken.save(path)
+    resumed = Trainer.load(path, None, TASK, transitions(300))
+    for trainer in (straight, resumed):
+        trainer.add_simulated(transitions(20, 9), 1)
+        trainer.update(50)
+    assert resumed.updates == 100
+    assert resumed.simulated.added == straight.simulated.added
+    for name, tensor in straight.state.tensors().items():
+        assert torch.equal(tensor, resumed.state.tensors()[name]), name
+    observation = np.ones((2, 5, 4), np.float32)
+    actions = [trainer.act(observation, False) for trainer in (straight, resumed)]
+    np.testing.assert_array_equal(*actions)
+    for index in range(2):
+        assert straight.policy(index).to_bytes() == resumed.policy(index).to_bytes()
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / 'checkpoint.safetensors'
+    trainer = trainer_of('h2o')
+    trainer.update(3)
+    trainer.save(path)
+    return path
+
+
+def expect(path, text, task=TASK, config=None, real=None):
+    with pytest.raises(CheckpointError, match=text) as caught:
+        Trainer.load(path, config, task, real or transitions(300))
+    assert str(path) in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_damaged_checkpoints_are_refused(saved):
+    data = saved.read_bytes()
+    for length in (0, 7, 100, len(data) // 2, len(data) - 1):
+        saved.write_bytes(data[:length])
+        expect(saved, 'torn')
+    for position in np.linspace(8, len(data) - 1, 40).astype(int):
+        changed = bytearray(data)
+        changed[position] ^= 0x10
+        saved.write_bytes(changed)
+        expect(saved, 'torn|digest|holds|dtype')
+    saved.write_bytes(b'not a checkpoint' * 100)
+    expect(saved, 'torn')
+    saved.write_bytes(trainer_of('h2o').policy().to_bytes())
+    expect(saved, 'policy')
+    saved.unlink()
+    expect(saved, 'cannot be read')
+
+
+def test_foreign_checkpoints_are_refused(saved):
+    expect(saved, 'moving_straight', task=load_task('moving_straight'))
+    expect(saved, 'other recordings', real=transitions(300, 1))
+    other = load_config('h2o', **(SMALL | {'discount': 0.9}))
+    expect(saved, 'discount', config=other)
+    same = load_config('h2o', **(SMALL | {'compile': 'auto'}))
+    assert Trainer.load(saved, same, TASK, transitions(300)).updates == 3
+
+
+def test_a_crash_while_saving_leaves_the_old_checkpoint(saved, monkeypatch):
+    before = saved.read_bytes()
+    trainer = trainer_of('h2o')
+
+    def crash(*_):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(tensor_file.os, 'fsync', crash)
+    with pytest.raises(CheckpointError, match='No space left'):
+        trainer.save(saved)
+    assert saved.read_bytes() == before
+    assert [p.name for p in saved.parent.iterdir()] == [saved.name]
+
+
+def test_saving_into_no_folder_is_one_line(tmp_path):
+    with pytest.raises(CheckpointError, match='cannot be written'):
+        trainer_of('h2o').save(tmp_path / 'missing' / 'checkpoint.safetensors')
+
+
+@pytest.mark.parametrize(
+    ('changes', 'text'),
+    [
+        ({'bata': 1}, "unknown field 'bata'"),
+        ({'discount': 1.5}, 'discount: expected'),
+        ({'omega': 'some'}, 'omega: expected one of'),
+        ({'real_batch': 0}, 'classifiers: need'),
+        ({'hidden': [0]}, 'hidden'),
+        ({'gap_minimum': 1e-45}, 'gap_minimum'),
+        ({'classifiers': False}, 'dynamics_ratio'),
+    ],
+)
+def test_wrong_settings_are_refused(changes, text):
+    with pytest.raises(ConfigurationError, match=text):
+        load_config('h2o', **changes)
+
+
+def test_unknown_algorithm_names_the_known_ones():
+    with pytest.raises(ConfigurationError, match='real_only'):
+        load_config('h3o')
+
+
+def test_beta_by_task():
+    config = load_config('h2o_paper')
+    betas = [config.beta_of(name) for name in ('standing_still', 'moving_straight', 'another')]
+    assert betas == [0.1, 1.0, 0.01]
