@@ -22,7 +22,7 @@ def nodes(arguments):
             },
             required=True,
         ),
-        NodeProcess('operator', parameters={'task': task, 'seed': seed}),
+        NodeProcess('operator', parameters={'task': task, 'seed': seed, 'listeners': 2}),
         NodeProcess(
             'bag_recorder',
             parameters={'task': task, 'output': arguments['output'], 'operator': 'scripted'},

@@ -318,6 +318,9 @@ def test_the_next_command_is_resume_export_or_start(tmp_path, monkeypatch):
     assert next_command(False, checkpoint, policy) == (
         f"h2o launch train_sim.launch.py resume:='{checkpoint}'"
     )
+    assert next_command(False, checkpoint, policy, {'task': 'moving_straight'}).endswith(
+        ' task:=moving_straight'
+    )
     assert next_command(False, None, policy) == 'h2o launch train_sim.launch.py'
     ros2 = tmp_path / 'ros2'
     ros2.touch(mode=0o755)

@@ -38,7 +38,7 @@ class BagRecorder(BaseNode):
         super().__init__('bag_recorder')
         parameters = self.read_parameters(Parameters)
         task = load_task(parameters.task)
-        topics = topics_of(task)
+        topics = {self.resolve_topic_name(t): kind for t, kind in topics_of(task).items()}
         metadata = {
             'task': task.name,
             'contract': json.dumps(task.contract(), ensure_ascii=False),
@@ -60,7 +60,7 @@ class BagRecorder(BaseNode):
         self.get_logger().info(f'recording {", ".join(topics)} to {parameters.output}')
 
     def _on_message(self, topic: str, raw: bytes) -> None:
-        self._writer.write(topic, self.get_clock().now().nanoseconds, bytes(raw))
+        self._writer.write(topic, header_stamp(raw), raw)
         self._written += 1
 
     def _on_stop(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -80,6 +80,17 @@ def topics_of(task: Task) -> dict[str, str]:
     """Return topic and type of everything the task's fields come from."""
     fields = (*task.observation, *task.action)
     return {source.topic: source.type for field in fields for source in field.sources}
+
+
+def header_stamp(raw: bytes) -> int:
+    """Return the stamp (ns) of a serialised message that begins with a std_msgs/Header.
+
+    The log time is when a thing was measured, not when it came through: a recording made on a busy
+    machine plays back as it was.
+    """
+    order = 'little' if raw[1] & 1 else 'big'
+    seconds, nanoseconds = (int.from_bytes(raw[i : i + 4], order) for i in (4, 8))
+    return seconds * 10**9 + nanoseconds
 
 
 def message_class(kind: str) -> Any:

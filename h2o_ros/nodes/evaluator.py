@@ -40,15 +40,15 @@ class Evaluator(BaseNode):
 
     def __init__(self) -> None:
         super().__init__('evaluator')
-        self._parameters = self.read_parameters(Parameters)
-        self._task = load_task(self._parameters.task)
+        self._settings = self.read_parameters(Parameters)
+        self._task = load_task(self._settings.task)
         self._newest: Policy | None = None
         self._running: Policy | None = None
         self._last = -1
         self._taken = 0
-        self._full_grant = self._parameters.episodes * self._task.horizon
-        self._budget = Budget(0, 0, 0, self._parameters.seed)
-        self._collector = EpisodeCollector(self._task, self._parameters.episodes)
+        self._full_grant = self._settings.episodes * self._task.horizon
+        self._budget = Budget(0, 0, 0, self._settings.seed)
+        self._collector = EpisodeCollector(self._task, self._settings.episodes)
         self._policy = self.create_publisher(Policy, f'{ROBOT}/policy', LATCHED)
         self._budgets = self.create_publisher(RolloutBudget, f'{ROBOT}/rollout_budget', LATCHED)
         self._evaluation = self.create_publisher(Evaluation, 'evaluation', EVERY)
@@ -67,7 +67,7 @@ class Evaluator(BaseNode):
         newest = self._newest
         if self._running is not None or newest is None or newest.version == self._last:
             return
-        due = self._last < 0 or newest.version >= self._last + self._parameters.evaluate_every
+        due = self._last < 0 or newest.version >= self._last + self._settings.evaluate_every
         if not (due or newest.final):
             return
         self._running = newest
@@ -75,13 +75,13 @@ class Evaluator(BaseNode):
         self._open_session(self._full_grant)
 
     def _open_session(self, steps: int) -> None:
-        self._collector = EpisodeCollector(self._task, self._parameters.episodes)
+        self._collector = EpisodeCollector(self._task, self._settings.episodes)
         self._taken = 0
         self._budget = Budget(
             session=secrets.randbits(63),
             steps=steps,
             received=0,
-            seed=self._parameters.seed,
+            seed=self._settings.seed,
         )
         self._budgets.publish(budget_to_message(self._budget, self.get_clock().now().to_msg()))
 
@@ -103,8 +103,8 @@ class Evaluator(BaseNode):
 
     def _finish(self, episodes: Episodes) -> None:
         version = self._running.version
-        if self._parameters.output:
-            save_episodes(Path(self._parameters.output) / 'evaluation.npz', episodes, version)
+        if self._settings.output:
+            save_episodes(Path(self._settings.output) / 'evaluation.npz', episodes, version)
         message = Evaluation(
             policy_version=version,
             domain=ROBOT,

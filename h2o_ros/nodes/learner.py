@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 import time
@@ -10,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_srvs.srv import Trigger
 
 from h2o_ros.algorithms.config import load_config
@@ -37,7 +36,8 @@ from h2o_ros.task import load_task
 from h2o_ros.transitions import Transitions
 
 HEARTBEAT = 0.25  # s between two repetitions of the budget
-LISTENING = 1.5  # s that a new learner listens for another one on its topics
+LISTENING = 1.0  # s that it listens before it says anything
+GUARDED = 10.0  # s in which a new learner gives way to another one on its topics
 FINAL_EVALUATION_TIMEOUT = 120.0  # s
 GAP_ROWS = 2000  # newest simulated steps at which the dynamics gap is shown
 
@@ -64,19 +64,24 @@ class Learner(BaseNode):
 
     def __init__(self) -> None:
         super().__init__('learner')
-        self._parameters = parameters = self.read_parameters(Parameters)
+        self._settings = parameters = self.read_parameters(Parameters)
         self._task = load_task(parameters.task)
         overrides = {'updates_total': parameters.updates} if parameters.updates else {}
         config = load_config(parameters.algorithm, **overrides)
         self._report = RunReport(
-            parameters.output, self._task, parameters.algorithm, parameters.seed,
+            parameters.output,
+            self._task,
+            parameters.algorithm,
+            parameters.seed,
             config.updates_total,
+            words_to_resume(parameters),
         )
-        refuse_second_learner(self)
+        self._session = secrets.randbits(63)
+        self._guard_until = time.monotonic() + GUARDED
+        self.create_subscription(RolloutBudget, 'rollout_budget', self._on_budget, LATCHED)
         self._real = self._load_bags() if config.real_batch else None
         self._trainer = self._make_trainer(config)
         self._published = self._checkpointed = self._trainer.updates
-        self._session = secrets.randbits(63)
         self._pace = PaceMaker(
             self._session, parameters.seed + 1, config.updates_per_step if config.sim_batch else 0,
             config.warmup_steps, parameters.window, config.updates_total,
@@ -87,18 +92,16 @@ class Learner(BaseNode):
         self._training = TrainingThread(
             self._trainer, self._pace, self._after_chunk, self._when_done
         )
-        self._connect()
         self._report.begin(self._trainer.updates)
-        self._publish_policies()
-        self._training.start()
+        self._connect()
 
     def _load_bags(self) -> Transitions:
-        dataset = load_bags(chosen_bags(self._parameters.bag, self._task), self._task)
+        dataset = load_bags(chosen_bags(self._settings.bag, self._task), self._task)
         self._report.message(str(dataset.report))
         return dataset.transitions
 
     def _make_trainer(self, config) -> Trainer:
-        parameters = self._parameters
+        parameters = self._settings
         if parameters.resume:
             return Trainer.load(parameters.resume, config, self._task, self._real)
         return Trainer(config, self._task, self._real, [parameters.seed], parameters.device)
@@ -114,7 +117,14 @@ class Learner(BaseNode):
         self._serve('pause', self._training.pause)
         self._serve('resume', self._training.proceed)
         self._serve('save_checkpoint', lambda: self._training.ask(self._save))
+        self._start = self.create_timer(LISTENING, self._begin)
+
+    def _begin(self) -> None:
+        """Begin to train: nobody else was heard in the meantime."""
+        self._start.cancel()
         self.create_timer(HEARTBEAT, self._on_heartbeat)
+        self._publish_policies()
+        self._training.start()
 
     def _serve(self, name: str, action: Callable[[], None]) -> None:
         def answer(_request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -127,6 +137,17 @@ class Learner(BaseNode):
     def stop(self) -> None:
         """Save a checkpoint and end: the training thread does both."""
         self._training.stop()
+        if not self._training.is_alive():
+            self.finished = True
+
+    def _on_budget(self, message: RolloutBudget) -> None:
+        """Give way to a learner that was there first; later comers give way to this one."""
+        if message.session != self._session and time.monotonic() < self._guard_until:
+            raise ConfigurationError(
+                f'another run is training in ROS domain {os.environ.get("ROS_DOMAIN_ID", "0")} '
+                f'on {self.resolve_topic_name("rollout_budget")}; set ROS_DOMAIN_ID to another '
+                'number (0 to 101) for one of them'
+            )
 
     def _on_heartbeat(self) -> None:
         self._publish_budget()
@@ -155,7 +176,7 @@ class Learner(BaseNode):
     def _after_chunk(self) -> None:
         """In the training thread: tell the others how far training is."""
         self._publish_budget()
-        updates, parameters = self._trainer.updates, self._parameters
+        updates, parameters = self._trainer.updates, self._settings
         if updates - self._published >= parameters.publish_every:
             self._published = updates
             self._publish_policies()
@@ -222,7 +243,7 @@ class Learner(BaseNode):
             self._real.observation if self._real is not None else np.zeros((0, 0)),
             self._final_episodes(),
         )
-        print(text, end='', flush=True)
+        print(text.rstrip(), flush=True)
         self.finished = True
 
     def _await_final_evaluation(self) -> None:
@@ -255,27 +276,16 @@ class Learner(BaseNode):
             ]
 
 
-def refuse_second_learner(node: BaseNode) -> None:
-    """Raise ConfigurationError where another learner is heard on this one's topics."""
-    heard: list[RolloutBudget] = []
-    subscription = node.create_subscription(
-        RolloutBudget,
-        'rollout_budget',
-        heard.append,
-        QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE),
-    )
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    deadline = time.monotonic() + LISTENING
-    while not heard and time.monotonic() < deadline:
-        executor.spin_once(timeout_sec=0.1)
-    executor.remove_node(node)
-    node.destroy_subscription(subscription)
-    if heard:
-        raise ConfigurationError(
-            f'another run is training on {subscription.topic_name} in this ROS domain; set '
-            'ROS_DOMAIN_ID to another number (0 to 101) for one of them'
-        )
+def words_to_resume(parameters: Parameters) -> dict[str, str | int]:
+    """Return the launch arguments, beside the checkpoint, that differ from their defaults."""
+    names = {'task': 'task', 'bag': 'bag', 'algorithm': 'algorithm', 'updates': 'steps'}
+    names |= {'device': 'device', 'output': 'output'}
+    default = Parameters()
+    return {
+        word: getattr(parameters, name)
+        for name, word in names.items()
+        if getattr(parameters, name) != getattr(default, name)
+    }
 
 
 def main() -> None:

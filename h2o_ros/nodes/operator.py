@@ -17,6 +17,9 @@ class Parameters:
 
     task: str = setting('standing_still', '', 'task name or path of its YAML file')
     seed: int = setting(0, '', 'random seed of the operator', minimum=0)
+    listeners: int = setting(
+        1, '', 'who must hear the actions before the first: the robot, a recorder', minimum=0
+    )
 
 
 class Operator(BaseNode):
@@ -24,7 +27,7 @@ class Operator(BaseNode):
 
     def __init__(self) -> None:
         super().__init__('operator')
-        parameters = self.read_parameters(Parameters)
+        self._settings = parameters = self.read_parameters(Parameters)
         self._task = load_task(parameters.task)
         self._operator = ScriptedOperator(self._task, seed=parameters.seed)
         self._answer = Action()
@@ -33,6 +36,8 @@ class Operator(BaseNode):
         self.create_subscription(Observation, 'observation', self._on_observation, LATEST)
 
     def _on_observation(self, message: Observation) -> None:
+        if self._action.get_subscription_count() < self._settings.listeners:
+            return  # the robot asks again
         if message.step != self._answered:
             stamp = message.header.stamp
             command = self._operator.act(

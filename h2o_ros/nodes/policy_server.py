@@ -31,13 +31,13 @@ class PolicyServer(BaseNode):
 
     def __init__(self) -> None:
         super().__init__('policy_server')
-        self._parameters = self.read_parameters(Parameters)
-        self._task = load_task(self._parameters.task)
-        self._generator = np.random.default_rng(self._parameters.seed)
+        self._settings = self.read_parameters(Parameters)
+        self._task = load_task(self._settings.task)
+        self._generator = np.random.default_rng(self._settings.seed)
         self._policy: Policy | None = None
         self._version = 0
-        if self._parameters.policy:
-            self._policy = Policy.load(self._parameters.policy)
+        if self._settings.policy:
+            self._policy = Policy.load(self._settings.policy)
             self._policy.check_contract(self._task)
             self._version = self._policy.update
         self._publisher = self.create_publisher(Action, 'action', LATEST)
@@ -66,7 +66,7 @@ class PolicyServer(BaseNode):
             return
         rows = rows.reshape(message.batch, -1)
         noise = None
-        if not self._parameters.deterministic:
+        if not self._settings.deterministic:
             shape = (message.batch, len(self._task.action))
             noise = self._generator.standard_normal(shape, np.float32)
         action = Action(

@@ -39,7 +39,7 @@ class SimBridge(BaseNode):
 
     def __init__(self) -> None:
         super().__init__('sim_bridge')
-        self._parameters = parameters = self.read_parameters(Parameters)
+        self._settings = parameters = self.read_parameters(Parameters)
         self._task = load_task(parameters.task)
         self._simulator = make_simulator(
             self._task,
@@ -61,7 +61,7 @@ class SimBridge(BaseNode):
 
     def _on_budget(self, message: RolloutBudget) -> None:
         if self._allowance.update(budget_from_message(message)):
-            self._simulator.reset(message.seed or self._parameters.seed)
+            self._simulator.reset(message.seed or self._settings.seed)
             self._awaiting = False
         self._offer()
 
@@ -114,7 +114,7 @@ class SimBridge(BaseNode):
         message.header.stamp = self.get_clock().now().to_msg()
         message.origin = (
             TransitionBatch.ORIGIN_SIMULATOR
-            if self._parameters.model == 'simulator'
+            if self._settings.model == 'simulator'
             else TransitionBatch.ORIGIN_VIRTUAL_ROBOT
         )
         message.session = self._allowance.session

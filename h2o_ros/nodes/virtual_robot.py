@@ -33,7 +33,7 @@ class Parameters:
     model: str = setting('standard', '', 'which virtual robot', choices=('standard', 'hard'))
     seed: int = setting(0, '', 'random seed of noise and initial states', minimum=0)
     steps: int = setting(0, 'control steps', 'after which to end; 0 runs on', minimum=0)
-    await_recorder: bool = setting(False, '', 'begin when somebody else listens to every topic')
+    await_recorder: bool = setting(False, '', 'begin when somebody listens to every sensor')
     real_time: bool = setting(False, '', 'hold to the clock instead of going as fast as it can')
 
 
@@ -42,7 +42,7 @@ class VirtualRobot(BaseNode):
 
     def __init__(self) -> None:
         super().__init__('virtual_robot')
-        self._parameters = parameters = self.read_parameters(Parameters)
+        self._settings = parameters = self.read_parameters(Parameters)
         self._task = load_task(parameters.task)
         endless = dataclasses.replace(self._task, horizon=2**62)  # a robot has no horizon
         self._robot = make_simulator(
@@ -68,7 +68,7 @@ class VirtualRobot(BaseNode):
         if rows.terminated[0]:
             self._falls += 1
             self._stamp += round(LIFT_SECONDS * 1e9)
-        if self._parameters.steps and self._step >= self._parameters.steps:
+        if self._settings.steps and self._step >= self._settings.steps:
             self.get_logger().info(f'{self._step} control steps done, {self._falls} falls')
             self.stop()
             return
@@ -76,21 +76,19 @@ class VirtualRobot(BaseNode):
         self._send()
 
     def _wait_for_clock(self) -> None:
-        if self._parameters.real_time:
+        if self._settings.real_time:
             self._due = max(self._due + self._task.period, time.monotonic() - 0.1)
             time.sleep(max(0.0, self._due - time.monotonic()))
 
     def _resend(self) -> None:
         """Send the observation again where no answer came; not the sensors, which are recorded."""
-        if self._parameters.await_recorder and not self._is_recorded():
+        if self._settings.await_recorder and not self._is_recorded():
             return
         if time.monotonic() - self._sent_at > RESEND_AFTER:
             self._send(sensors=self._sent_at == -math.inf)
 
     def _is_recorded(self) -> bool:
-        own = {'action': 1}
-        topics = ('imu/data', 'joint_states', 'action')
-        return all(self.count_subscribers(topic) > own.get(topic, 0) for topic in topics)
+        return all(p.get_subscription_count() > 0 for p in (self._imu, self._joints))
 
     def _send(self, sensors: bool = True) -> None:
         stamp = Time(sec=self._stamp // 10**9, nanosec=self._stamp % 10**9)

@@ -37,6 +37,7 @@ RATE_WINDOW = 20  # statuses over which the rate for the time left is taken
 class RunReport:
     """Gathers what a run tells and writes it into its folder, which it holds for itself.
 
+    arguments: of the launch, those that a resumed run must be given again.
     folder  absolute, made and checked; updates_per_second, seconds_left  as of the last status
     """
 
@@ -47,6 +48,7 @@ class RunReport:
         algorithm: str,
         seed: int,
         updates_total: int,
+        arguments: Mapping[str, str | int] | None = None,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -55,6 +57,7 @@ class RunReport:
         self._lock = FolderLock(self.folder)
         self._task, self._algorithm, self._seed = task, algorithm, seed
         self._updates_total = updates_total
+        self._arguments = arguments
         self._line = ProgressLine(stream, clock=clock)
         self._clock = clock
         self._scalars: ScalarWriter | None = None
@@ -191,6 +194,7 @@ class RunReport:
                 update >= self._updates_total,
                 checkpoint if checkpoint.exists() else None,
                 policy if policy.exists() else None,
+                self._arguments,
             ),
         )
 

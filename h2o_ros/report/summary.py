@@ -6,7 +6,7 @@ import json
 import math
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,16 +52,24 @@ class RunSummary:
         return self.updates >= self.updates_total
 
 
-def next_command(finished: bool, checkpoint: Path | None, policy: Path | None) -> str:
+def next_command(
+    finished: bool,
+    checkpoint: Path | None,
+    policy: Path | None,
+    arguments: Mapping[str, str | int] | None = None,
+) -> str:
     """Return the command that goes on from here: resume, export, or start again.
 
-    Where ROS's own command line is installed, its launch is named.
+    arguments: of the launch, those that a resumed run must be given again. Where ROS's own command
+    line is installed, its launch is named.
     """
     launch = 'ros2 launch h2o_ros' if shutil.which('ros2') else 'h2o launch'
     if finished and policy is not None:
         return f'h2o export-onnx {shlex.quote(str(policy))}'
     if not finished and checkpoint is not None:
-        return f'{launch} train_sim.launch.py resume:={shlex.quote(str(checkpoint))}'
+        words = {'resume': checkpoint, **(arguments or {})}
+        given = ' '.join(f'{name}:={shlex.quote(str(value))}' for name, value in words.items())
+        return f'{launch} train_sim.launch.py {given}'
     return f'{launch} train_sim.launch.py'
 
 

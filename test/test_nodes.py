@@ -1,0 +1,350 @@
+"""The nodes over DDS, started from the shipped launch files: topics, faults, restarts, endings."""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from std_srvs.srv import Trigger
+
+from h2o_ros.algorithms.config import load_config
+from h2o_ros.algorithms.policy import Policy
+from h2o_ros.algorithms.trainer import Trainer
+from h2o_ros.data.dataset import load_bags
+from h2o_ros.msg import (
+    Action,
+    DynamicsGap,
+    Evaluation,
+    LearnerStatus,
+    Observation,
+    RolloutBudget,
+    TransitionBatch,
+)
+from h2o_ros.msg import Policy as PolicyMessage
+from h2o_ros.nodes.common import BEST_EFFORT, EVERY, LATCHED, LATEST, to_floats
+from h2o_ros.nodes.conversions import policy_to_message
+from h2o_ros.task import load_task
+from h2o_ros.transitions import Transitions
+
+TASK = load_task('standing_still')
+# A short run with a short task: the episodes of the evaluations are what takes time.
+HORIZON = 200
+
+
+@contextlib.contextmanager
+def listener(domain):
+    """Give a node in the test's domain whose callbacks run in a thread of their own."""
+    context = rclpy.Context()
+    context.init(domain_id=domain)
+    node = rclpy.create_node('listener', context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    thread = threading.Thread(target=_spin, args=(executor, context), daemon=True)
+    thread.start()
+    try:
+        yield node
+    finally:
+        context.try_shutdown()
+        thread.join()
+        executor.shutdown()
+        node.destroy_node()
+
+
+def _spin(executor, context):
+    with contextlib.suppress(rclpy.executors.ExternalShutdownException):
+        while context.ok():
+            executor.spin_once(timeout_sec=0.05)
+
+
+def collect(node, kind, topic, qos=EVERY):
+    """Return a list that fills with the messages of a topic."""
+    messages = []
+    node.create_subscription(kind, topic, messages.append, qos)
+    return messages
+
+
+def untrained_policy(task=TASK):
+    generator = np.random.default_rng(0)
+    states = generator.normal(size=(50, len(task.observation)))
+    zeros = np.zeros(50)
+    real = Transitions(states, zeros[:, None], zeros, states, zeros, zeros)
+    return Trainer(load_config('h2o'), task, real, [0]).policy()
+
+
+@pytest.fixture
+def short_task(tmp_path):
+    """Give the shipped standing task with a horizon of one second."""
+    text = (Path(__file__).parent.parent / 'config/tasks/standing_still.yaml').read_text()
+    path = tmp_path / 'standing_short.yaml'
+    path.write_text(text.replace('horizon: 6000', f'horizon: {HORIZON}'))
+    return path
+
+
+@pytest.fixture(scope='module')
+def launch_command():
+    return [str(Path(sys.executable).with_name('h2o')), 'launch']
+
+
+@pytest.fixture
+def bag(tmp_path, launch_command, processes, node_environment):
+    """Record a short demonstration with the shipped launch file."""
+    path = tmp_path / 'demonstration'
+    recording = processes.start(
+        [*launch_command, 'record_demo.launch.py', 'steps:=1500', f'output:={path}'],
+        env=node_environment,
+    )
+    output, _ = recording.communicate(timeout=60)
+    assert recording.returncode == 0, output
+    return path
+
+
+def train_command(launch_command, short_task, bag, output, *words):
+    return [
+        *launch_command, 'train_sim.launch.py', f'task:={short_task}', f'bag:={bag}',
+        f'output:={output}', *words,
+    ]  # fmt: skip
+
+
+def test_recording_and_training_from_end_to_end(
+    tmp_path, launch_command, processes, node_environment, short_task, bag, ros_domain
+):
+    rows = load_bags([bag], TASK).transitions
+    assert len(rows) > 1400
+    output = tmp_path / 'run'
+    with listener(ros_domain) as node:
+        heard = {
+            topic: collect(node, kind, topic, qos)
+            for topic, kind, qos in (
+                ('observation', Observation, LATEST),
+                ('action', Action, LATEST),
+                ('transitions', TransitionBatch, EVERY),
+                ('rollout_budget', RolloutBudget, LATCHED),
+                ('policy', PolicyMessage, LATCHED),
+                ('exploration_policy', PolicyMessage, LATCHED),
+                ('learner_status', LearnerStatus, EVERY),
+                ('dynamics_gap', DynamicsGap, BEST_EFFORT),
+                ('evaluation', Evaluation, EVERY),
+                ('virtual_robot/transitions', TransitionBatch, EVERY),
+            )
+        }
+        run = processes.start(
+            train_command(launch_command, short_task, bag, output, 'steps:=1500'),
+            env=node_environment,
+        )
+        text, _ = run.communicate(timeout=120)
+    assert run.returncode == 0, text
+    silent = [topic for topic, messages in heard.items() if not messages]
+    assert not silent, f'no message on {silent}\n{text}'
+    check_files(output, text)
+    check_pace(heard['transitions'])
+    status = heard['learner_status'][-1]
+    assert status.update == 1500 and status.mean_u > 0 and status.updates_per_second > 0
+    final = heard['evaluation'][-1]
+    assert final.policy_version == 1500 and len(final.returns) == 10
+    assert max(final.lengths) <= HORIZON
+    gap = heard['dynamics_gap'][-1]
+    assert len(gap.u) * len(TASK.observation) == len(gap.observation) > 0
+    assert heard['policy'][-1].final
+
+
+def check_files(output, text):
+    summary = json.loads((output / 'summary.json').read_text())
+    assert summary['finished'] and summary['updates'] == 1500
+    for name in ('run.png', 'policy.safetensors', 'checkpoint.safetensors', 'evaluation.npz'):
+        assert (output / name).stat().st_size > 0
+        assert name in text
+    learner = [line for line in text.splitlines() if 'learner' in line and '| ' in line]
+    assert any('next: h2o export-onnx' in line for line in learner)
+    Policy.load(output / 'policy.safetensors').check_contract(TASK)
+
+
+def check_pace(batches):
+    steps = sum(len(batch.reward) for batch in batches)
+    config = load_config('h2o')
+    needed = config.warmup_steps + 1500 / config.updates_per_step
+    assert needed <= steps <= needed + 32 + 512
+    assert all(batch.origin == TransitionBatch.ORIGIN_SIMULATOR for batch in batches)
+
+
+def test_interrupt_saves_and_resume_goes_on(
+    tmp_path, launch_command, processes, node_environment, short_task, bag, ros_domain, wait_until
+):
+    output = tmp_path / 'run'
+    command = train_command(launch_command, short_task, bag, output, 'steps:=200000')
+    with listener(ros_domain) as node:
+        status = collect(node, LearnerStatus, 'learner_status')
+        run = processes.start(command, env=node_environment)
+        wait_until(lambda: status and status[-1].update > 200, 60, 'training under way')
+        os.kill(run.pid, signal.SIGINT)
+        text, _ = run.communicate(timeout=30)
+    assert 'resume:=' in text
+    checkpoint = output / 'checkpoint.safetensors'
+    reached = json.loads((output / 'summary.json').read_text())['updates']
+    assert reached > 200
+    total = reached + 500
+    with listener(ros_domain) as node:
+        status = collect(node, LearnerStatus, 'learner_status')
+        again = processes.start(
+            train_command(
+                launch_command, short_task, bag, output, f'resume:={checkpoint}', f'steps:={total}'
+            ),
+            env=node_environment,
+        )
+        text, _ = again.communicate(timeout=90)
+    assert again.returncode == 0, text
+    assert status[0].update >= reached
+    assert json.loads((output / 'summary.json').read_text())['updates'] == total
+
+
+def start_parts(processes, environment, short_task, output, bag, updates):
+    """Start learner, simulator and policy server one by one, as separate processes."""
+    task = ('-p', f'task:={short_task}')
+    return {
+        'learner': lambda *words: processes.start_node(
+            'learner', environment, *task, '-p', f'bag:={bag}', '-p', f'updates:={updates}',
+            '-p', f'output:={output}', *words,
+        ),
+        'sim_bridge': lambda: processes.start_node('sim_bridge', environment, *task),
+        'policy_server': lambda: processes.start_node(
+            'policy_server', environment, *task, '-p', 'deterministic:=false',
+            '-r', 'policy:=exploration_policy',
+        ),
+    }  # fmt: skip
+
+
+def test_any_part_may_be_killed_and_started_again(
+    tmp_path, processes, node_environment, short_task, bag, ros_domain, wait_until
+):
+    output = tmp_path / 'run'
+    starters = start_parts(processes, node_environment, short_task, output, bag, 100000)
+    parts = {name: start() for name, start in starters.items()}
+    with listener(ros_domain) as node:
+        status = collect(node, LearnerStatus, 'learner_status')
+        wait_until(lambda: status and status[-1].update > 100, 60, 'training under way')
+        for name in ('sim_bridge', 'policy_server'):
+            parts[name].kill()
+            parts[name].wait()
+            before = status[-1].update
+            parts[name] = starters[name]()
+            wait_until(lambda b=before: status[-1].update > b + 1500, 60, f'{name} is back')
+        parts['learner'].send_signal(signal.SIGINT)
+        parts['learner'].wait(timeout=30)
+        reached = json.loads((output / 'summary.json').read_text())['updates']
+        checkpoint = output / 'checkpoint.safetensors'
+        parts['learner'] = starters['learner']('-p', f'resume:={checkpoint}')
+        wait_until(
+            lambda: status[-1].update > reached + 500 and status[-1].update < 100000,
+            60,
+            'the learner is back',
+        )
+        assert status[-1].simulated_steps == pytest.approx(status[-1].update + 1000, abs=1100)
+    for part in parts.values():
+        part.send_signal(signal.SIGINT)
+    for name, part in parts.items():
+        assert part.wait(timeout=30) == 0, name
+
+
+def test_a_second_learner_in_the_domain_is_refused(
+    tmp_path, processes, node_environment, short_task, bag, ros_domain, wait_until
+):
+    starters = start_parts(processes, node_environment, short_task, tmp_path / 'a', bag, 1000)
+    first = starters['learner']()
+    with listener(ros_domain) as node:
+        budgets = collect(node, RolloutBudget, 'rollout_budget', LATCHED)
+        wait_until(lambda: budgets, 30, 'the first learner')
+    others = start_parts(processes, node_environment, short_task, tmp_path / 'b', bag, 1000)
+    second = others['learner']()
+    text, _ = second.communicate(timeout=30)
+    assert second.returncode == 2
+    assert 'ROS_DOMAIN_ID' in text and 'Traceback' not in text
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=30)
+    assert first.returncode == 0
+
+
+def test_policy_server_answers_and_refuses(
+    processes, node_environment, ros_domain, wait_until, tmp_path
+):
+    server = processes.start_node('policy_server', node_environment)
+    policy = untrained_policy()
+    with listener(ros_domain) as node:
+        actions = collect(node, Action, 'action', LATEST)
+        policies = node.create_publisher(PolicyMessage, 'policy', LATCHED)
+        observations = node.create_publisher(Observation, 'observation', LATEST)
+        wait_until(lambda: observations.get_subscription_count() > 0, 20, 'the server')
+        now = node.get_clock().now().to_msg()
+        rows = np.array([[0.1, 0.0, 0.0, 0.0], [-0.1, 0.3, 0.2, 0.1]], np.float32)
+
+        def ask(step):
+            observation = Observation(step=step, batch=2, data=to_floats(rows))
+            observation.header.stamp.sec = 12
+            observations.publish(observation)
+            return any(action.step == step for action in actions)
+
+        policies.publish(policy_to_message(policy, 7, now))
+        wait_until(lambda: ask(1), 20, 'an answer')
+        answer = actions[-1]
+        assert answer.policy_version == 7 and answer.header.stamp.sec == 12
+        assert np.allclose(np.array(answer.data), policy.act(rows)[:, 0])
+
+        torn = policy_to_message(policy, 8, now)
+        torn.file = torn.file[:-9]
+        policies.publish(torn)
+        policies.publish(policy_to_message(untrained_policy(load_task('moving_straight')), 9, now))
+        wait_until(lambda: ask(2), 20, 'an answer')
+        assert actions[-1].policy_version == 7, 'a refused policy acted'
+    server.send_signal(signal.SIGINT)
+    text, _ = server.communicate(timeout=20)
+    assert 'policy 8 refused' in text and 'damaged' in text
+    assert 'policy 9 refused' in text and 'moving_straight' in text
+    assert server.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ('node', 'words', 'expected'),
+    [
+        ('learner', ['-p', 'bag:=/nowhere/bag'], ['/nowhere/bag']),
+        ('learner', ['-p', 'seed:=-1'], ['seed', '0']),
+        ('learner', ['-p', 'seed:=abc'], ['seed', 'int']),
+        ('learner', ['-p', 'algorithm:=magic'], ['magic', 'h2o_paper']),
+        ('learner', ['-p', 'device:=abacus'], ['device', 'cpu, cuda', 'abacus']),
+        ('learner', ['-p', 'task:=dancing'], ['dancing', 'standing_still']),
+        ('sim_bridge', ['-p', 'gap:=tilted'], ['tilted', 'gravity']),
+        ('sim_bridge', ['-p', 'environments:=0'], ['environments', '1']),
+        ('policy_server', ['-p', 'policy:=/nowhere/policy.safetensors'], ['/nowhere/policy']),
+        ('bag_recorder', ['-p', 'output:=/dev/null/bag'], ['/dev/null/bag']),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    processes, node_environment, node, words, expected, tmp_path
+):
+    output = ['-p', f'output:={tmp_path}/run'] if node == 'learner' else []
+    process = processes.start_node(node, node_environment, *output, *words)
+    text, _ = process.communicate(timeout=30)
+    assert process.returncode == 2, text
+    assert len([line for line in text.splitlines() if 'error' in line]) == 1, text
+    assert 'Traceback' not in text
+    for word in expected:
+        assert word in text
+
+
+def test_recorder_stops_by_service(processes, node_environment, ros_domain, tmp_path, wait_until):
+    recorder = processes.start_node(
+        'bag_recorder', node_environment, '-p', f'output:={tmp_path}/take'
+    )
+    with listener(ros_domain) as node:
+        client = node.create_client(Trigger, 'stop_recording')
+        assert client.wait_for_service(timeout_sec=20)
+        future = client.call_async(Trigger.Request())
+        wait_until(future.done, 10, 'an answer')
+        assert future.result().success
+    recorder.communicate(timeout=20)
+    assert recorder.returncode == 0
+    assert (tmp_path / 'take' / 'metadata.yaml').exists()
