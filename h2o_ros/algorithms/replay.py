@@ -110,8 +110,8 @@ class Scaling:
 
     @classmethod
     def fit(cls, parts: Sequence[Tensor], config: H2OConfig, task: Task) -> Scaling:
-        """Take each seed's means and deviations from its rows (N, W), actions from their
-        limits.""" columns = [_fit(rows, config, task) for rows in parts]
+        """Take each seed's means and deviations from its rows (N, W), actions by their limits."""
+        columns = [_fit(rows, config, task) for rows in parts]
         return cls(*(torch.stack(column) for column in zip(*columns, strict=True)))
 
     @classmethod
