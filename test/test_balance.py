@@ -80,10 +80,11 @@ def test_torque_stays_within_the_tasks_limits(task):
 
 
 def test_a_task_without_tilt_is_refused(task):
+    blind = dataclasses.replace(
+        task, observation=task.observation[1:], training_reset={}, evaluation_reset={}
+    )
     with pytest.raises(ConfigurationError, match='missing: theta'):
-        BalanceController(
-            dataclasses.replace(task, observation=task.observation[1:], training_reset={}, evaluation_reset={})
-        )  # fmt: skip
+        BalanceController(blind)
 
 
 def test_operator_wanders_like_the_recording(task):

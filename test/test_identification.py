@@ -65,7 +65,8 @@ def test_fit_finds_the_parameters_of_a_known_robot(truth):
         ('com_height', 0.1), ('torque_gain', 0.1), ('coulomb_friction', 0.1),
         ('com_offset', 0.1), ('pitch_inertia', 0.15), ('torque_lag', 0.2),
     ):  # fmt: skip
-        assert getattr(found.parameters, name) == pytest.approx(getattr(known, name), rel=near), name
+        got = getattr(found.parameters, name)
+        assert got == pytest.approx(getattr(known, name), rel=near), name
     assert found.costs[0.01] == min(found.costs.values())
 
 

@@ -26,7 +26,8 @@ NAMES = ('theta', 'theta_dot', 'x', 'x_dot')
 MODELS = ('simulator', 'standard', 'hard')
 # A virtual robot without anything that hides its mechanics.
 BARE = RobotParameters(
-    leg_stiffness=1e4, leg_damping=100.0, torque_lag=1e-5, theta_step=0, theta_dot_step=0, wheel_step=0
+    leg_stiffness=1e4, leg_damping=100.0, torque_lag=1e-5, theta_step=0, theta_dot_step=0,
+    wheel_step=0,
 )  # fmt: skip
 
 
@@ -203,7 +204,9 @@ def test_coulomb_friction_holds_against_a_smaller_torque():
 
 def test_slippery_floor_lets_the_wheels_spin():
     grip, ice = (dataclasses.replace(BARE, sliding_friction=value) for value in (1.0, 0.05))
-    held, spun = (play(virtual_plant(p), [3.0] * 10)[-1]['left_wheel_velocity'] for p in (grip, ice))
+    held, spun = (
+        play(virtual_plant(p), [3.0] * 10)[-1]['left_wheel_velocity'] for p in (grip, ice)
+    )
     assert spun > 2 * held
 
 
@@ -288,7 +291,8 @@ def test_moving_straight_leaves_x_out():
 
 def test_gaps_change_what_they_say(task):
     plain, heavy, slippery = (
-        make_simulator(task, gap=name).plant.physics.model for name in ('none', 'gravity', 'friction')
+        make_simulator(task, gap=name).plant.physics.model
+        for name in ('none', 'gravity', 'friction')
     )
     assert heavy.opt.gravity == pytest.approx(2 * plain.opt.gravity)
     assert slippery.tendon_frictionloss == pytest.approx(0.3 * plain.tendon_frictionloss)

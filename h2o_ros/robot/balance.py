@@ -1,8 +1,8 @@
 """Balance controller: a discrete LQR on (theta, theta_dot, x, x_dot) that follows a velocity.
 
 The gains come from the training simulator's own physics, linearised by finite differences; the
-virtual robots are never asked. At 200 Hz and with the standing task's own cost (all weights 1) they
-are in docs/virtual_robot.md.
+virtual robots are never asked. At 200 Hz and with the standing task's own cost (all weights 1)
+they are in docs/virtual_robot.md.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Weights:
 class BalanceController:
     """Keeps N robots upright and follows a commanded velocity.
 
-    The reference position starts where the robot is first seen, or at `home`, and is the integral of
-    the commanded velocity.
+    The reference position starts where the robot is first seen, or at `home`, and is the integral
+    of the commanded velocity.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class BalanceController:
     ) -> None:
         """Compute the gains for the task's robot and rate.
 
-        home: m. leash: the reference is held within so many metres of the robot, so that one that was
-        held up does not dash after it; short leashes take the controller its hold on x.
+        home: m. leash: the reference is held within so many metres of the robot, so that one that
+        was held up does not dash after it; short leashes take the controller its hold on x.
         """
         check_task(task)
         self.task, self.batch, self.home, self.leash = task, batch, home, leash

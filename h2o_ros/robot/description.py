@@ -20,8 +20,8 @@ SIMULATOR = 'simulator'
 class RobotParameters:
     """One virtual robot: what virtual_robot.xml leaves open.
 
-    Torques and frictions are sums over both wheels. The centre of mass and the inertia are those of
-    everything that tilts: body and legs, without the wheels.
+    Torques and frictions are sums over both wheels. The centre of mass and the inertia are those
+    of everything that tilts: body and legs, without the wheels.
     """
 
     body_mass: float = setting(8.2, 'kg', 'mass of body and legs', minimum=0.5, maximum=100.0)
@@ -97,7 +97,8 @@ def model_names(robot: str) -> list[str]:
 def load_parameters(name_or_path: str | Path, robot: str = 'wheel_legged') -> RobotParameters:
     """Read a virtual robot by name (standard, hard) or by the path of a YAML file.
 
-    `base: NAME` in the file takes everything that the file does not say from another one beside it.
+    `base: NAME` in the file takes everything that the file does not say from another one beside
+    it.
     """
     path = Path(name_or_path)
     if path.suffix not in ('.yaml', '.yml'):

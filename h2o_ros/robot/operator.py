@@ -48,7 +48,7 @@ class ScriptedOperator:
     """
 
     def __init__(self, task: Task, seed: int = 0, habits: Habits | None = None) -> None:
-        """seed: of everything random. Tasks whose reward wants 0.2 m/s are driven at about that."""
+        """seed: of all that is random. A task that rewards 0.2 m/s is driven at about that."""
         self.task, self.habits = task, habits or Habits()
         self._generator = np.random.default_rng(seed)
         self._controller = BalanceController(task, SOFT, leash=0.6)
@@ -66,7 +66,8 @@ class ScriptedOperator:
         x = float(self._controller.travelled(np.asarray(observation, np.float64))[0])
         self._change_gains()
         velocity = self._move_stick(self._wish(x))
-        torque = self._controller.act(self._trimmed(observation), velocity) + self._noise() + self._knock()
+        torque = self._controller.act(self._trimmed(observation), velocity)
+        torque = torque + self._noise() + self._knock()
         return np.clip(torque, self.task.action_lower, self.task.action_upper).astype(np.float32)
 
     def _forget(self) -> None:
@@ -100,7 +101,7 @@ class ScriptedOperator:
         return self._want - self.habits.homing * x
 
     def _move_stick(self, wish: float) -> float:
-        """Return the velocity command: the wish of a reaction time ago through the hand's inertia."""
+        """Return the velocity command: an older wish, passed through the hand's inertia."""
         self._wishes.append(wish)
         late, step = self._wishes.pop(0), self.task.period
         frequency, damping = self.habits.stick_frequency, self.habits.stick_damping

@@ -11,7 +11,7 @@ from h2o_ros.sim.comparison import ClosedLoop, Hand, OpenLoop, band_power, spect
 from h2o_ros.sim.fitting import Fit
 
 matplotlib.use('Agg')
-import matplotlib.pyplot as plt  # noqa: E402 (the backend is chosen first)
+import matplotlib.pyplot as plt
 
 LABELS = ('theta (rad)', 'theta_dot (rad/s)', 'x (m)', 'x_dot (m/s)', 'torque (N·m)')
 COLOURS = {'virtual robot': 'C0', 'idealised simulator': 'C1', 'rates held': 'C7'}
@@ -53,8 +53,10 @@ def _spread_table(closed: ClosedLoop, hand: Hand) -> str:
     each = closed.virtual.std(0)
     lines = [f'| deviation over the recording | {" | ".join(LABELS)} |', '|---' * 6 + '|']
     lines.append('| real | ' + ' | '.join(f'{v:.3g}' for v in closed.real.std(0)) + ' |')
-    lines.append('| virtual, mean of the robots | ' + ' | '.join(f'{v:.3g}' for v in each.mean(0)) + ' |')
-    ranges = ' | '.join(f'{a:.3g} to {b:.3g}' for a, b in zip(each.min(0), each.max(0), strict=True))
+    means = ' | '.join(f'{v:.3g}' for v in each.mean(0))
+    lines.append(f'| virtual, mean of the robots | {means} |')
+    pairs = zip(each.min(0), each.max(0), strict=True)
+    ranges = ' | '.join(f'{low:.3g} to {high:.3g}' for low, high in pairs)
     lines.append(f'| virtual, least to most | {ranges} |')
     gains = ', '.join(f'{value:.3g}' for value in hand.gains)
     lines.append('')
@@ -68,7 +70,7 @@ def _spread_table(closed: ClosedLoop, hand: Hand) -> str:
 
 def _band_table(closed: ClosedLoop) -> str:
     heads = ' | '.join(f'{low:g}-{high:g} Hz' for low, high in BANDS)
-    lines = [f'| theta_dot, deviation by band (rad/s) | {heads} |', '|---' * (len(BANDS) + 1) + '|']
+    lines = [f'| theta_dot by band (rad/s) | {heads} |', '|---' * (len(BANDS) + 1) + '|']
     for name, series in (('real', closed.real[:, 1]), ('virtual', closed.virtual[..., 1])):
         values = [band_power(series, closed.period, low, high) for low, high in BANDS]
         lines.append(f'| {name} | ' + ' | '.join(f'{value:.3g}' for value in values) + ' |')

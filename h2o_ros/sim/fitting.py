@@ -34,7 +34,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     'leg_damping': (0.5, 100.0),
 }
 DELAY_PERIODS = (0, 1, 2)
-# Delays whose costs are this close are told apart by sense: the shorter one leaves the motor a lag.
+# Delays whose costs are this close are told apart by sense: the shorter leaves the motor a lag.
 TIE = 0.01
 # x is the integral of x_dot and would only count it twice.
 SCORED = (0, 1, 3)
@@ -44,8 +44,11 @@ STEP = 2e-3
 
 @dataclass(frozen=True)
 class Fit:
-    """parameters: fitted. deviations: standard deviation by name, of the linearised least squares,
-    too small where errors of neighbouring rows are alike. costs: the least cost by delay (s).
+    """What a fit found.
+
+    deviations: standard deviation by name, of the linearised least squares; too small where errors
+    of neighbouring rows are alike. costs: the least cost by delay (s). windows: how many were
+    used.
     """
 
     parameters: RobotParameters
@@ -67,9 +70,10 @@ def fit(
 ) -> Fit:
     """Fit the parameters named in bounds, and the delay, to a recording.
 
-    path: virtual_robot.xml. start: first guess, and everything that is not fitted. steps: length of
-    a window in control steps. windows: how many are used, evenly spread. delays: the grid in s; by
-    default whole control periods, since commands are sent once a period, the lag takes the rest.
+    path: virtual_robot.xml. start: first guess, and everything that is not fitted. steps: length
+    of a window in control steps. windows: how many are used, evenly spread. delays: the grid in s;
+    by default whole control periods, since commands are sent once a period, the lag takes the
+    rest.
     """
     starts = recording.windows(WARM_ROWS, steps, max(1, steps // 2), largest_torque)
     if len(starts) < 10:
@@ -134,9 +138,7 @@ class _Problem:
 
         def residuals(point: np.ndarray) -> np.ndarray:
             chosen = self.parameters(guess, point)
-            found = predict_virtual(
-                self._path, chosen, self._recording, self._starts, self._steps
-            )
+            found = predict_virtual(self._path, chosen, self._recording, self._starts, self._steps)
             return np.ravel((found[..., SCORED] - self._truth) / self._scale)
 
         def slopes(point: np.ndarray) -> np.ndarray:
@@ -202,10 +204,10 @@ def sensor_steps(recording: Recording) -> dict[str, float]:
 def torque_noise(recording: Recording, path: Path, fitted: RobotParameters) -> dict[str, float]:
     """Return the torque noise that explains how errors of theta_dot grow within ten rows.
 
-    The errors' size is taken from their median, so that rare shocks and late rows do not count, and
-    the gyroscope's noise in the first and the last row is taken off. Noise of deviation d and
-    correlation r from row to row moves theta_dot by b d sqrt(sum of r^|i-j|), b being the change of
-    theta_dot that one N·m makes in one period.
+    The errors' size is taken from their median, so that rare shocks and late rows do not count,
+    and the gyroscope's noise in the first and the last row is taken off. Noise of deviation d and
+    correlation r from row to row moves theta_dot by b d sqrt(sum of r^|i-j|), b being the change
+    of theta_dot that one N·m makes in one period.
     """
     steps = 10
     starts = recording.windows(WARM_ROWS, steps, steps, 3.0)

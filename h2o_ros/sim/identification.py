@@ -1,7 +1,6 @@
 """Command: fit a virtual robot to a recording, write its YAML, and say how well it stands in.
 
-    python -m h2o_ros.sim.identification --recording standing_60s.txt \
-        --columns x x_dot theta theta_dot torque done --wheel-angle-to body --output standard.yaml
+python -m h2o_ros.sim.identification --recording FILE --output standard.yaml --pictures FOLDER
 """
 
 from __future__ import annotations
@@ -41,9 +40,7 @@ def identify(
     seen = {**sensor_noise(used), **sensor_steps(used)}
     parameters = dataclasses.replace(found.parameters, **seen)
     seen = torque_noise(used, path, parameters)
-    return dataclasses.replace(
-        found, parameters=dataclasses.replace(parameters, **seen)
-    ), kept_out
+    return dataclasses.replace(found, parameters=dataclasses.replace(parameters, **seen)), kept_out
 
 
 def write_parameters(parameters: RobotParameters, found: Fit, source: str, path: Path) -> None:
@@ -67,7 +64,9 @@ def write_parameters(parameters: RobotParameters, found: Fit, source: str, path:
     try:
         path.write_text('\n'.join(lines) + '\n', encoding='utf-8')
     except OSError as err:
-        raise SimulationError(f'{path}: cannot be written ({err.strerror}); choose another') from err
+        raise SimulationError(
+            f'{path}: cannot be written ({err.strerror}); choose another'
+        ) from err
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -19,8 +19,8 @@ class StandingPose:
     """The legs at rest under the load at pitch 0.
 
     hip, knee: deflection in rad. axle_x, axle_z: the axle as seen from the hip in m. axle_height:
-    of the axle above the floor in m, a little under the wheel's radius. hip_height: of the hip where
-    the z joint is at zero, m.
+    of the axle above the floor in m, a little under the wheel's radius. hip_height: of the hip
+    where the z joint is at zero, m.
     """
 
     hip: float
@@ -97,7 +97,7 @@ def _place_mass(model: mujoco.MjModel, parameters: RobotParameters) -> None:
 
 
 def _hold_legs(model: mujoco.MjModel) -> None:
-    """Preload the leg springs, so that the standing angles are kept under the weight at pitch 0."""
+    """Preload the leg springs, so that the weight leaves the standing angles as they are."""
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     jacobian = np.zeros((3, model.nv))

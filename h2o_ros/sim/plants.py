@@ -40,7 +40,7 @@ class Plant(Protocol):
 
 
 def substeps(model: mujoco.MjModel, period: float) -> int:
-    """Return the model's steps in one control period; ValueError where it is not a whole number."""
+    """Return the model's steps in one control period; ValueError where that is no integer."""
     count = period / model.opt.timestep
     if abs(count - round(count)) > 1e-6 or round(count) < 1:
         raise ValueError(
@@ -155,7 +155,7 @@ class VirtualPlant:
         self._measure(np.arange(self.batch))
 
     def warm(self, torque: np.ndarray) -> None:
-        """Put torques (N, P) of the last P periods, oldest first, on their way; P covers the delay.
+        """Put torques (N, P) of the last P periods, oldest first, on their way; P spans the delay.
 
         The lag's state becomes what these commands have made of it, the oldest one held before.
         """
@@ -187,7 +187,7 @@ class VirtualPlant:
         return self._readings
 
     def _next_ripple(self) -> np.ndarray:
-        """Return this period's torque noise (N,), a first-order process with its correlation time."""
+        """Return this period's torque noise (N,), a first-order process."""
         chosen = self.parameters
         kept = np.exp(-self.period / chosen.torque_noise_correlation)
         fresh = chosen.torque_noise * np.sqrt(1.0 - kept**2)
@@ -203,7 +203,9 @@ class VirtualPlant:
         speed_noise, speed_step = chosen.wheel_velocity_noise, chosen.wheel_velocity_step
         fresh = {
             'pitch': quantise(pitch + chosen.theta_noise * noise[0], chosen.theta_step),
-            'pitch_rate': quantise(rate + chosen.theta_dot_noise * noise[1], chosen.theta_dot_step),
+            'pitch_rate': quantise(
+                rate + chosen.theta_dot_noise * noise[1], chosen.theta_dot_step
+            ),
         }
         for i, name in enumerate(WHEELS):
             fresh[f'{name}_position'] = quantise(wheels[:, i], chosen.wheel_step)
@@ -233,8 +235,8 @@ def read_sensors(physics: Physics, state: np.ndarray) -> dict[str, np.ndarray]:
 def issue_ages(delay: float, timestep: float, count: int) -> np.ndarray:
     """Say for each of `count` physics steps of a period how many periods old its command is.
 
-    Returns (count,) int. With a delay of d physics steps, step j of a period is ruled by the newest
-    command issued at least d steps before it: ceil((d - j) / count) periods ago.
+    Returns (count,) int. With a delay of d physics steps, step j of a period is ruled by the
+    newest command issued at least d steps before it: ceil((d - j) / count) periods ago.
     """
     steps = round(delay / timestep)
     return np.array([max(0, -((j - steps) // count)) for j in range(count)])

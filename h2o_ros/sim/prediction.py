@@ -11,8 +11,8 @@ from h2o_ros.robot.description import WHEEL_RADIUS, RobotParameters
 from h2o_ros.sim.plants import IdealPlant, Plant, VirtualPlant
 from h2o_ros.sim.recording import Recording
 
-# Rows before a window: from the first ones delay and lag get their state, while the others are played
-# the legs and the tyres get theirs.
+# Rows before a window: from the first ones delay and lag get their state, while the others are
+# played the legs and the tyres get theirs.
 COMMAND_ROWS, SETTLE_ROWS = 10, 8
 WARM_ROWS = COMMAND_ROWS + SETTLE_ROWS
 FIELDS = ('theta', 'theta_dot', 'x', 'x_dot')
@@ -20,8 +20,9 @@ FIELDS = ('theta', 'theta_dot', 'x', 'x_dot')
 EXACT = {
     name: 0.0
     for name in (
-        'torque_noise', 'theta_noise', 'theta_dot_noise', 'theta_step', 'theta_dot_step', 'wheel_step',
-        'wheel_velocity_noise', 'wheel_velocity_step', 'theta_bias', 'theta_dot_bias', 'wheel_delay',
+        'torque_noise', 'theta_noise', 'theta_dot_noise', 'wheel_velocity_noise',
+        'theta_step', 'theta_dot_step', 'wheel_step', 'wheel_velocity_step',
+        'theta_bias', 'theta_dot_bias', 'wheel_delay',
     )
 }  # fmt: skip
 
@@ -31,8 +32,8 @@ def predict_virtual(
 ) -> np.ndarray:
     """Return what the virtual robot does from each window's first row, (W, steps, 4).
 
-    The last axis is theta, theta_dot, x, x_dot as the recording measures them. What is not measured
-    (commands under way, lag, legs, tyres) comes from the rows before the window.
+    The last axis is theta, theta_dot, x, x_dot as the recording measures them. What is not
+    measured (commands under way, lag, legs, tyres) comes from the rows before the window.
     """
     plant = VirtualPlant(
         path, replace(parameters, **EXACT), len(starts), recording.period, np.random.default_rng(0)
@@ -47,9 +48,7 @@ def predict_virtual(
     return _play(plant, recording, starts, steps)
 
 
-def predict_ideal(
-    path: Path, recording: Recording, starts: np.ndarray, steps: int
-) -> np.ndarray:
+def predict_ideal(path: Path, recording: Recording, starts: np.ndarray, steps: int) -> np.ndarray:
     """Return what the training simulator does from each window's first row, (W, steps, 4)."""
     plant = IdealPlant(path, len(starts), recording.period)
     _place(plant, recording, starts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,7 @@ class Recording:
         """Return rows start to stop."""
         cut = {f.name: getattr(self, f.name)[start:stop] for f in fields(self)[:5]}
         unbroken = self.unbroken[start : max(start, stop - 1)]
-        return Recording(**cut, unbroken=unbroken, period=self.period, wheel_to_floor=self.wheel_to_floor)
+        return replace(self, **cut, unbroken=unbroken)
 
     def windows(self, before: int, after: int, stride: int, largest_torque: float) -> np.ndarray:
         """Return the rows (W,) with `before` sound rows before them and `after` behind.
