@@ -47,6 +47,8 @@ class Trainer:
             raise ValueError('real: expected at least one transition, got none')
         if real is None and config.real_batch > 0:
             raise ValueError('real: expected recorded transitions, since real_batch is above 0')
+        if torch.device(device).type == 'cuda' and not torch.cuda.is_available():
+            raise ValueError(f'device: {device!r} is not available here; use cpu')
         self.config, self.task, self.seeds, self.device = config, task, tuple(seeds), device
         self.layout = RowLayout(len(task.observation), len(task.action))
         shape = Shape(len(seeds), self.layout.observation, self.layout.action)
@@ -55,7 +57,8 @@ class Trainer:
             self.state.initialise(index, generator(seed, 'networks'))
         self.updates = self.acts = 0
         self._step = make_step(self.state, config.beta_of(task.name), config.compile)
-        self._largest_layer = max(config.hidden + config.classifier_hidden)
+        on_processor = torch.device(device).type == 'cpu'
+        self._largest_layer = max(config.hidden + config.classifier_hidden) if on_processor else 0
         self.sampler = Sampler(config, self.layout, self.seeds)
         self.scaling = Scaling.identity(len(seeds), self.layout).to(device)
         capacity = config.sim_buffer_rows
