@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,9 +21,14 @@ LAST_DOMAIN = 101  # the highest whose ports are free of the system's own on Lin
 
 
 @pytest.fixture
-def ros_domain() -> Iterator[int]:
-    """Give a ROS domain that no other test of this machine uses meanwhile."""
-    for domain in range(1, LAST_DOMAIN + 1):
+def ros_domain(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Give a ROS domain that no other test of this machine uses meanwhile.
+
+    Tests begin to look at different numbers: processes that one test killed are still believed
+    alive by DDS for some seconds.
+    """
+    first = zlib.crc32(request.node.nodeid.encode())
+    for domain in (1 + (first + k) % LAST_DOMAIN for k in range(LAST_DOMAIN)):
         path = Path(tempfile.gettempdir()) / f'h2o_ros_test_domain_{domain}.lock'
         try:
             lock = path.open('w')
