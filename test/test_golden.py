@@ -1,5 +1,7 @@
 """The update reproduces five consecutive updates of the authors' code to 1e-5 (test/data)."""
 
+import shutil
+import sysconfig
 from pathlib import Path
 
 import numpy as np
@@ -109,9 +111,17 @@ def inputs_of(golden, step, config, layout, seeds):
     return type(prepared)(*(tensor[0] for tensor in prepared))
 
 
+def can_compile():
+    """Say whether torch.compile finds a C++ compiler and Python's headers."""
+    headers = Path(sysconfig.get_paths()['include']) / 'Python.h'
+    return headers.is_file() and any(map(shutil.which, ('g++', 'c++', 'clang++')))
+
+
 @torch.no_grad()
 @pytest.mark.parametrize(('seeds', 'mode'), [(1, 'off'), (3, 'off'), (1, 'on')])
 def test_five_updates_equal_the_official_code(golden, seeds, mode):
+    if mode == 'on' and not can_compile():
+        pytest.skip("needs a C++ compiler and Python's headers")
     config = load_config('h2o_paper', classifier_batch=32)
     assert (config.gap_samples, config.hidden, config.tau) == (10, (32, 32), 5e-3)
     layout = RowLayout(4, 1)
