@@ -57,6 +57,14 @@ class H2OConfig:
     gap_samples: int = setting(
         10, 'samples', 'N, next states drawn for each u(s, a)', minimum=1, maximum=1000
     )
+    gap_spread: float = setting(
+        1.0,
+        '',
+        "deviation of u's next states over that of the real data; 1 is the paper's, 0 takes the "
+        "simulator's own next state alone",
+        minimum=0.0,
+        maximum=10.0,
+    )
     gap_minimum: float = setting(
         1e-30, 'nats', 'lower clip of u; float32 without denormals', minimum=1e-30, maximum=1.0
     )

@@ -151,7 +151,7 @@ def _fit(rows: Tensor, config: H2OConfig, task: Task) -> tuple[Tensor, Tensor, T
         scale[layout.seen] = 1.0 / _deviation(rows[:, layout.seen].double())
         shift[layout.seen] = 0.0
         gap_deviation = torch.ones(o)
-    return scale, shift, gap_deviation
+    return scale, shift, config.gap_spread * gap_deviation
 
 
 def _deviation(values: Tensor) -> Tensor:
