@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,14 @@ from h2o_ros.episodes import Episodes
 from h2o_ros.experiments.comparison import draw_comparison, write_table
 from h2o_ros.experiments.training import evaluate, evaluate_controller, train
 from h2o_ros.report.output import prepare_output_folder
-from h2o_ros.sim.linearisation import make_balance_controller
+from h2o_ros.robot.balance import BalanceController
 from h2o_ros.task import Task, load_task
 from h2o_ros.transitions import Transitions
 
 ROBOTS = ('simulator', 'standard', 'hard')
 ALGORITHMS = (
     'h2o', 'h2o_paper', 'sac', 'real_only', 'mixed', 'h2o_no_ratio', 'h2o_no_regularisation',
-)
+)  # fmt: skip
 LQR = 'lqr'
 EPISODES = 10
 
@@ -59,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder = prepare_output_folder(options.output)
     real = load_bags(chosen_bags(options.bag, task), task).transitions
     for algorithm in options.algorithms.split(','):
-        path = folder / f'{algorithm}.json'
+        path = folder / f'{Path(algorithm).stem}.json'
         if not path.exists():
             result = run_lqr(task) if algorithm == LQR else run(algorithm, task, real, options)
             path.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
@@ -87,7 +88,7 @@ def run(algorithm: str, task: Task, real: Transitions, options: argparse.Namespa
         for robot in ROBOTS:
             rows.append(row(seed, robot, evaluate(policy, task, robot, EPISODES, seed=1000 + seed)))
     return {
-        'algorithm': algorithm,
+        'algorithm': Path(algorithm).stem,
         'task': task.name,
         'updates': config.updates_total,
         'real_rows': len(real),
@@ -101,11 +102,11 @@ def run(algorithm: str, task: Task, real: Transitions, options: argparse.Namespa
 def run_lqr(task: Task) -> dict[str, Any]:
     """Judge the linear controller that is optimal for the idealised simulator."""
     began = time.monotonic()
-    controller = make_balance_controller(task)
-    rows = [
-        row(0, robot, evaluate_controller(controller.act, task, robot, EPISODES, seed=1000))
-        for robot in ROBOTS
-    ]
+    rows = []
+    for robot in ROBOTS:
+        controller = BalanceController(task, batch=EPISODES, home=0.0)
+        episodes = evaluate_controller(controller.act, task, robot, EPISODES, seed=1000)
+        rows.append(row(0, robot, episodes))
     return {
         'algorithm': LQR,
         'task': task.name,

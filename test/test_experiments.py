@@ -1,0 +1,68 @@
+"""Training without ROS: the same twice, to the last bit, and judged as the tables say."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from h2o_ros.experiments import train, wheel_legged
+from h2o_ros.experiments.comparison import passes
+from h2o_ros.report.run import CHECKPOINT, POLICY
+from h2o_ros.task import find_task, share_folder
+
+
+@pytest.fixture
+def short_task(tmp_path):
+    """Give the shipped standing task with a horizon of half a second."""
+    path = tmp_path / 'standing_short.yaml'
+    text = find_task('standing_still').read_text(encoding='utf-8')
+    path.write_text(text.replace('horizon: 6000', 'horizon: 100'), encoding='utf-8')
+    return str(path)
+
+
+def train_once(folder, task, *words):
+    bag = share_folder('bags') / 'moving_straight_demo'  # 20,000 steps: quick to load
+    code = train.main(
+        [
+            '--task', task, '--bag', str(bag), '--updates', '200', '--episodes', '2',
+            '--output', str(folder), *words,
+        ]
+    )  # fmt: skip
+    assert code == 0
+    return [(Path(folder) / name).read_bytes() for name in (POLICY, CHECKPOINT)]
+
+
+def test_equal_seeds_give_equal_bytes(tmp_path, short_task):
+    first = train_once(tmp_path / 'a', short_task)
+    assert train_once(tmp_path / 'b', short_task) == first
+    assert train_once(tmp_path / 'c', short_task, '--seed', '1')[0] != first[0]
+    summary = json.loads((tmp_path / 'a' / 'summary.json').read_text())
+    assert summary['updates'] == 200 and summary['episodes'] == 2
+    assert summary['simulated_steps'] == pytest.approx(1200, abs=32)
+
+
+def test_comparison_keeps_what_is_done_and_writes_table_and_picture(tmp_path, short_task, capsys):
+    words = [
+        '--task', short_task, '--seeds', '2', '--updates', '64', '--output', str(tmp_path / 'runs'),
+        '--bag', str(share_folder('bags') / 'moving_straight_demo'),
+        '--algorithms', 'lqr,h2o,real_only,sac',
+    ]  # fmt: skip
+    assert wheel_legged.main(words) == 0
+    folder = tmp_path / 'runs'
+    table = (folder / 'table.md').read_text()
+    assert table.count('| h2o | ') == 3 and '| lqr | hard |' in table
+    assert (folder / 'comparison.png').stat().st_size > 10000
+    written = (folder / 'h2o.json').stat().st_mtime_ns
+    capsys.readouterr()
+    assert wheel_legged.main(words) == 0
+    assert (folder / 'h2o.json').stat().st_mtime_ns == written
+    assert 'done in' not in capsys.readouterr().out
+
+
+def test_passing_needs_survival_place_and_calm():
+    row = {'survived': 9, 'episodes': 10, 'mean_abs_x': 0.9, 'mean_abs_action': 0.9}
+    assert passes(row)
+    assert not passes(row | {'survived': 8})
+    assert not passes(row | {'mean_abs_x': 1.0})
+    assert not passes(row | {'mean_abs_action': 1.0})
+    assert passes(row | {'mean_abs_x': float('nan')})
