@@ -78,8 +78,11 @@ def main() -> None:
         policy = Path(folder) / 'policy.safetensors'
         save_policy(task, policy)
         server = subprocess.Popen(
-            [sys.executable, '-m', 'h2o_ros.nodes.policy_server', '--ros-args', '-p', f'policy:={policy}']
-        )
+            [
+                sys.executable, '-m', 'h2o_ros.nodes.policy_server',
+                '--ros-args', '-p', f'policy:={policy}',
+            ]
+        )  # fmt: skip
         try:
             rclpy.init()
             trips = round_trips(task, options.seconds, options.rate)
@@ -89,8 +92,8 @@ def main() -> None:
             rclpy.try_shutdown()
     median, late, worst = np.percentile(trips, [50, 99, 100])
     print(
-        f'observation to action, {len(trips)} answers at {options.rate:g} Hz: median {median:.2f} ms '
-        f'(goal 0.5), p99 {late:.2f} ms (goal 1.5), worst {worst:.1f} ms'
+        f'observation to action, {len(trips)} answers at {options.rate:g} Hz: '
+        f'median {median:.2f} ms (goal 0.5), p99 {late:.2f} ms (goal 1.5), worst {worst:.1f} ms'
     )
 
 

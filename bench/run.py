@@ -58,7 +58,8 @@ def measure(name: str) -> str:
     if name == 'wheel_legged':
         picture = ROOT / 'docs' / 'pictures' / 'wheel_legged_comparison.png'
         picture.write_bytes((ROOT / COMPARISON / 'comparison.png').read_bytes())
-        lines += [table.read_text(encoding='utf-8'), '![comparison](pictures/wheel_legged_comparison.png)\n']
+        lines.append(table.read_text(encoding='utf-8'))
+        lines.append('![comparison](pictures/wheel_legged_comparison.png)\n')
     return '\n'.join(lines)
 
 

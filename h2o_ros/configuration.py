@@ -30,13 +30,17 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
     except OSError as err:
-        raise ConfigurationError(f'{path}: cannot be read ({err.strerror}); check the path') from err
+        raise ConfigurationError(
+            f'{path}: cannot be read ({err.strerror}); check the path'
+        ) from err
     except (yaml.YAMLError, UnicodeDecodeError) as err:
         mark = getattr(err, 'problem_mark', None)
         line = f' in line {mark.line + 1}' if mark else ''
         raise ConfigurationError(f'{path}: not valid YAML{line}; correct the file') from err
     if not isinstance(content, dict):
-        raise ConfigurationError(f'{path}: expected a mapping of names to values; correct the file')
+        raise ConfigurationError(
+            f'{path}: expected a mapping of names to values; correct the file'
+        )
     return content
 
 
@@ -81,7 +85,8 @@ def check_limits(field: dataclasses.Field, value: Any, where: str) -> None:
     low, high = limits.get('minimum', -math.inf), limits.get('maximum', math.inf)
     if isinstance(value, (int, float)) and not low <= value <= high:
         raise ConfigurationError(
-            f'{where}: expected {low} to {high} {limits.get("unit", "")}'.rstrip() + f', got {value}'
+            f'{where}: expected {low} to {high} {limits.get("unit", "")}'.rstrip()
+            + f', got {value}'
         )
 
 

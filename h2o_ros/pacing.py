@@ -30,12 +30,17 @@ class PaceMaker:
     """
 
     def __init__(
-        self, session: int, seed: int, updates_per_step: float, warmup: int, window: int, total: int
+        self,
+        session: int,
+        seed: int,
+        updates_per_step: float,
+        warmup: int,
+        window: int,
+        total: int,
     ) -> None:
         self._session, self._seed = session, seed
-        self._ratio, self._warmup, self._window, self._total = (
-            updates_per_step, warmup, window, total,
-        )
+        self._ratio, self._warmup = updates_per_step, warmup
+        self._window, self._total = window, total
         self._received = 0
         self._lost = 0
         self._updates = 0

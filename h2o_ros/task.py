@@ -26,9 +26,9 @@ UNITS = ('rad', 'rad/s', 'm', 'm/s', 'm/s^2', 'N·m', 'A', 'V', '1')
 class Source:
     """One number within a ROS message, times `scale`; a field is the sum of its sources.
 
-    field: a path within the message, as `angular_velocity.y`; on a Quaternion (x, y, z, w), `roll`,
-    `pitch` and `yaw` are understood. joint: picks the element of an array of a JointState by the
-    joint's name. index: picks the element of any other array.
+    field: a path within the message, as `angular_velocity.y`; on a Quaternion (x, y, z, w),
+    `roll`, `pitch` and `yaw` are understood. joint: picks the element of an array of a JointState
+    by the joint's name. index: picks the element of any other array.
     """
 
     topic: str
@@ -77,8 +77,8 @@ class Task:
     """Everything that robot, simulator, data and policy must agree on.
 
     rate: control rate in Hz. horizon: control steps after which an episode is truncated.
-    training_reset, evaluation_reset: half-widths of the uniform initial state by field name, in the
-    field's unit; fields not named start at zero.
+    training_reset, evaluation_reset: half-widths of the uniform initial state by field name, in
+    the field's unit; fields not named start at zero.
     """
 
     name: str
@@ -149,9 +149,7 @@ class Task:
     def compute_terminated(self, next_observation: np.ndarray) -> np.ndarray:
         """Say of each row of (N, O) whether the episode ends there by failure, (N,) bool."""
         function = rewards.TERMINATIONS[self.termination.name]
-        return function(
-            _by_name(self.observation_names, next_observation), self.termination.limit
-        )
+        return function(_by_name(self.observation_names, next_observation), self.termination.limit)
 
     def contract(self) -> dict[str, Any]:
         """Return what a policy and a robot must agree on, as plain JSON values."""
@@ -196,7 +194,8 @@ def find_task(name: str) -> Path:
     path = share_folder('config/tasks') / f'{name}.yaml'
     if not path.is_file():
         raise ConfigurationError(
-            f'task {name!r} is unknown; choose one of {", ".join(task_names())} or give a .yaml file'
+            f'task {name!r} is unknown; choose one of {", ".join(task_names())} '
+            'or give a .yaml file'
         )
     return path
 

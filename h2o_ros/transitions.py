@@ -64,6 +64,7 @@ def concatenate(parts: list[Transitions]) -> Transitions:
     """Join batches in order; ValueError where there is none."""
     if not parts:
         raise ValueError('concatenate: expected at least one batch of transitions, got none')
+    names = [field.name for field in fields(Transitions)]
     return Transitions(
-        **{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Transitions)}
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     )

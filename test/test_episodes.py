@@ -41,6 +41,8 @@ def test_wrong_batch_is_refused():
 
 def test_transitions_refuse_disagreeing_shapes():
     with pytest.raises(ValueError, match='reward: expected 1 dimensions and 2 rows'):
-        Transitions(np.zeros((2, 4)), np.zeros((2, 1)), np.zeros(3), np.zeros((2, 4)), [0, 0], [0, 0])
+        Transitions(
+            np.zeros((2, 4)), np.zeros((2, 1)), np.zeros(3), np.zeros((2, 4)), [0, 0], [0, 0]
+        )
     with pytest.raises(ValueError, match='at least one batch'):
         concatenate([])

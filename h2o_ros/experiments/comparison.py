@@ -28,8 +28,8 @@ def passes(row: dict[str, Any]) -> bool:
 def write_table(results: list[dict[str, Any]], path: Path) -> None:
     """Write one Markdown row an algorithm and robot, medians over seeds."""
     lines = [
-        '| algorithm | robot | seeds that pass | survived of 10 (each seed) | return | mean abs x (m) '
-        '| mean abs torque (N·m) | p_real/p_sim |',
+        '| algorithm | robot | seeds that pass | survived of 10 (each seed) | return '
+        '| mean abs x (m) | mean abs torque (N·m) | p_real/p_sim |',
         '|---|---|---|---|---|---|---|---|',
     ]
     for result in results:
@@ -63,7 +63,7 @@ def draw_comparison(results: list[dict[str, Any]], path: Path) -> None:
                     np.clip(values, 0, limit), np.full(len(rows), height + 0.22 * (shift - 1)),
                     color=colour, s=34, alpha=0.75, clip_on=False,
                     label=robot if height == 0 else None,
-                )
+                )  # fmt: skip
         axes.set(xlabel=label, xlim=(0, limit))
         axes.grid(axis='x', alpha=0.3)
     panels[0].set_yticks(range(len(names)), names)

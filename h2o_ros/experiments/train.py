@@ -28,7 +28,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser('h2o train', description=__doc__)
     parser.add_argument('--task', default='standing_still', help=', '.join(task_names()))
-    parser.add_argument('--bag', default='', help='recordings, by commas; empty: the demonstration')
+    parser.add_argument(
+        '--bag', default='', help='recordings, by commas; empty: the demonstration'
+    )
     parser.add_argument('--algorithm', default='h2o', help=', '.join(algorithm_names()))
     parser.add_argument('--robot', default='standard', choices=('standard', 'hard'))
     parser.add_argument('--gap', default='none', choices=gap_names())
@@ -47,9 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     task = load_task(options.task)
     overrides = {'updates_total': options.updates} if options.updates else {}
     config = load_config(options.algorithm, **overrides)
-    report = RunReport(
-        options.output, task, options.algorithm, options.seed, config.updates_total
-    )
+    report = RunReport(options.output, task, options.algorithm, options.seed, config.updates_total)
     real = _load_real(options, task, report) if config.real_batch else None
     trainer = Trainer(config, task, real, [options.seed], options.device)
     report.begin(0)

@@ -50,7 +50,9 @@ def _roll_out(trainer: Trainer, simulators: list) -> None:
         trainer.add_simulated(simulator.step(action), index)
 
 
-def evaluate(policy: Policy, task: Task, model: str, episodes: int = 10, seed: int = 1) -> Episodes:
+def evaluate(
+    policy: Policy, task: Task, model: str, episodes: int = 10, seed: int = 1
+) -> Episodes:
     """Run `episodes` of the policy without exploration on a model of the robot."""
     return evaluate_controller(lambda rows: policy.act(rows), task, model, episodes, seed)
 

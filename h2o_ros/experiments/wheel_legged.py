@@ -41,7 +41,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser('h2o_ros.experiments.wheel_legged', description=__doc__)
     parser.add_argument('--task', default='standing_still')
-    parser.add_argument('--bag', default='', help='recordings, by commas; empty: the demonstration')
+    parser.add_argument(
+        '--bag', default='', help='recordings, by commas; empty: the demonstration'
+    )
     parser.add_argument('--algorithms', default=','.join((LQR, *ALGORITHMS)))
     parser.add_argument('--seeds', type=int, default=5)
     parser.add_argument('--first-seed', type=int, default=0)
@@ -65,14 +67,18 @@ def main(arguments: list[str] | None = None) -> int:
             result = run_lqr(task) if algorithm == LQR else run(algorithm, task, real, options)
             path.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
             print(f'{algorithm}: done in {result["seconds"]:.0f} s', flush=True)
-    results = [json.loads(path.read_text(encoding='utf-8')) for path in sorted(folder.glob('*.json'))]
+    results = [
+        json.loads(path.read_text(encoding='utf-8')) for path in sorted(folder.glob('*.json'))
+    ]
     write_table(results, folder / 'table.md')
     draw_comparison(results, folder / 'comparison.png')
     print(f'written: {folder}/table.md and comparison.png')
     return 0
 
 
-def run(algorithm: str, task: Task, real: Transitions, options: argparse.Namespace) -> dict[str, Any]:
+def run(
+    algorithm: str, task: Task, real: Transitions, options: argparse.Namespace
+) -> dict[str, Any]:
     """Train one algorithm on all seeds and judge each final policy on every robot."""
     overrides = {'updates_total': options.updates} if options.updates else {}
     config = load_config(algorithm, **overrides)
@@ -86,7 +92,9 @@ def run(algorithm: str, task: Task, real: Transitions, options: argparse.Namespa
     for index, seed in enumerate(seeds):
         policy = trainer.policy(index)
         for robot in ROBOTS:
-            rows.append(row(seed, robot, evaluate(policy, task, robot, EPISODES, seed=1000 + seed)))
+            rows.append(
+                row(seed, robot, evaluate(policy, task, robot, EPISODES, seed=1000 + seed))
+            )
     return {
         'algorithm': Path(algorithm).stem,
         'task': task.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,8 +79,9 @@ class BagRecorder(BaseNode):
 
 def topics_of(task: Task) -> dict[str, str]:
     """Return topic and type of everything the task's fields come from."""
-    fields = (*task.observation, *task.action)
-    return {source.topic: source.type for field in fields for source in field.sources}
+    sources = [s for field in task.observation for s in field.sources]
+    sources += [s for field in task.action for s in field.sources]
+    return {source.topic: source.type for source in sources}
 
 
 def header_stamp(raw: bytes) -> int:
@@ -88,8 +90,8 @@ def header_stamp(raw: bytes) -> int:
     The log time is when a thing was measured, not when it came through: a recording made on a busy
     machine plays back as it was.
     """
-    order = 'little' if raw[1] & 1 else 'big'
-    seconds, nanoseconds = (int.from_bytes(raw[i : i + 4], order) for i in (4, 8))
+    order = '<' if raw[1] & 1 else '>'
+    seconds, nanoseconds = struct.unpack_from(f'{order}iI', raw, 4)
     return seconds * 10**9 + nanoseconds
 
 

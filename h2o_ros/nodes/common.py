@@ -61,9 +61,7 @@ class BaseNode(Node):
         for field in dataclasses.fields(cls):  # type: ignore[arg-type]
             where = f'{self.get_name()}: parameter {field.name}'
             try:
-                value = self.declare_parameter(
-                    field.name, field.default, _descriptor(field)
-                ).value
+                value = self.declare_parameter(field.name, field.default, _descriptor(field)).value
             except InvalidParameterTypeException as err:
                 expected = type(field.default).__name__
                 raise ConfigurationError(f'{where}: expected {expected}; {err}') from err
@@ -89,8 +87,8 @@ def _descriptor(field: dataclasses.Field) -> ParameterDescriptor:
             FloatingPointRange(from_value=float(meta['minimum']), to_value=float(high))
         ]
     elif 'minimum' in meta and isinstance(field.default, int):
-        high = meta.get('maximum', 2**62)
-        descriptor.integer_range = [IntegerRange(from_value=int(meta['minimum']), to_value=int(high))]
+        low, high = int(meta['minimum']), int(meta.get('maximum', 2**62))
+        descriptor.integer_range = [IntegerRange(from_value=low, to_value=high)]
     return descriptor
 
 

@@ -40,9 +40,8 @@ class Operator(BaseNode):
             return  # the robot asks again
         if message.step != self._answered:
             stamp = message.header.stamp
-            command = self._operator.act(
-                to_rows(message.data, len(self._task.observation)), stamp.sec + stamp.nanosec * 1e-9
-            )
+            rows = to_rows(message.data, len(self._task.observation))
+            command = self._operator.act(rows, stamp.sec + stamp.nanosec * 1e-9)
             self._answered = message.step
             self._answer = Action(
                 header=message.header,
