@@ -1,7 +1,8 @@
 """Run every measurement and write docs/benchmarks.md: what was printed, by which machine.
 
-Usage: python bench/run.py [--only latency,update]. The comparison of algorithms takes most of an
-hour and is kept between runs in its output folder; `--only` leaves the other sections as they are.
+Usage: python bench/run.py [--only latency,update]. The comparisons of algorithms take an hour on one
+core; what is done is kept in their folders under runs/. `--only` leaves the other sections as they
+are. H2O_REAL_RECORDING names the text file of the real robot, where one has it.
 """
 
 from __future__ import annotations
@@ -18,17 +19,29 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / 'docs' / 'benchmarks.md'
-COMPARISON = 'runs/wheel_legged'
+HARD_BAG = 'runs/hard_demo'
+REAL_BAG = 'runs/real_recording'
+COMPARE = ['-m', 'h2o_ros.experiments.wheel_legged', '--seeds', '5']
+COLUMNS = 'x,x_dot,theta,theta_dot,torque,done'
 SECTIONS = {
     'update': ('One H2O update on one core', ['bench/update.py']),
     'latency': ('Observation in, action out', ['bench/latency.py']),
     'load_bag': ('Loading a recording', ['bench/load_bag.py']),
     'train': ('From the demonstration bag to a policy, with ROS', ['bench/train.py']),
-    'wheel_legged': (
-        'Algorithms on the wheel-legged robot',
-        ['-m', 'h2o_ros.experiments.wheel_legged', '--output', COMPARISON],
+    'standard': (
+        'Algorithms on the standard robot, trained on its demonstration',
+        [*COMPARE, '--output', 'runs/wheel_legged'],
     ),
-}
+    'hard': (
+        'Algorithms on the hard robot, trained on its demonstration',
+        [*COMPARE, '--robot', 'hard', '--bag', HARD_BAG, '--output', 'runs/wheel_legged_hard'],
+    ),
+    'real': (
+        'Trained on 60 s of the paper’s own robot',
+        [*COMPARE, '--bag', REAL_BAG, '--algorithms', 'h2o,real_only,mixed', '--output',
+         'runs/wheel_legged_real'],
+    ),
+}  # fmt: skip
 PACKAGES = ('torch', 'numpy', 'mujoco', 'ros-rclpy', 'ros-fastdds', 'rosbags')
 
 
@@ -46,6 +59,7 @@ def machine() -> str:
 def measure(name: str) -> str:
     """Run one measurement and return its section of the page."""
     title, command = SECTIONS[name]
+    make_bag(name)
     result = subprocess.run(
         [sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
     )
@@ -54,13 +68,25 @@ def measure(name: str) -> str:
         f'`python {" ".join(command)}` on {datetime.date.today()}; {machine()}\n',
         f'```\n{result.stdout.strip()}\n```\n',
     ]
-    table = ROOT / COMPARISON / 'table.md'
-    if name == 'wheel_legged':
-        picture = ROOT / 'docs' / 'pictures' / 'wheel_legged_comparison.png'
-        picture.write_bytes((ROOT / COMPARISON / 'comparison.png').read_bytes())
-        lines.append(table.read_text(encoding='utf-8'))
-        lines.append('![comparison](pictures/wheel_legged_comparison.png)\n')
+    if '--output' in command:
+        folder = ROOT / command[command.index('--output') + 1]
+        picture = f'pictures/comparison_{name}.png'
+        (ROOT / 'docs' / picture).write_bytes((folder / 'comparison.png').read_bytes())
+        lines += [(folder / 'table.md').read_text(encoding='utf-8'), f'![every seed]({picture})\n']
     return '\n'.join(lines)
+
+
+def make_bag(name: str) -> None:
+    """Record or import the bag that a section learns from, where it is not there yet."""
+    if name == 'hard' and not (ROOT / HARD_BAG).exists():
+        words = ['launch', 'record_demo.launch.py', 'robot:=hard', 'seed:=2', f'output:={HARD_BAG}']
+    elif name == 'real' and not (ROOT / REAL_BAG).exists():
+        recording = os.environ['H2O_REAL_RECORDING']
+        words = ['import-recording', recording, '--task', 'standing_still', '--output', REAL_BAG]
+        words += ['--columns', COLUMNS]
+    else:
+        return
+    subprocess.run(['h2o', *words], cwd=ROOT, check=True)
 
 
 def main() -> None:
@@ -68,6 +94,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--only', default=','.join(SECTIONS), help=', '.join(SECTIONS))
     chosen = parser.parse_args().only.split(',')
+    if 'real' in chosen and 'H2O_REAL_RECORDING' not in os.environ:
+        print('real: left out; H2O_REAL_RECORDING names no recording')
+        chosen.remove('real')
     page = PAGE.read_text(encoding='utf-8') if PAGE.exists() else '# Benchmarks\n'
     for name in chosen:
         print(f'{name} ...', flush=True)

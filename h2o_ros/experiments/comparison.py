@@ -50,7 +50,7 @@ def write_table(results: list[dict[str, Any]], path: Path) -> None:
 
 def draw_comparison(results: list[dict[str, Any]], path: Path) -> None:
     """Draw every seed of every algorithm as a dot, a panel a measure."""
-    figure = Figure(figsize=(15, 1.2 + 0.55 * len(results)), layout='constrained')
+    figure = Figure(figsize=(15, 1.6 + 0.55 * len(results)), layout='constrained')
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(MEASURES), sharey=True)
     names = [result['algorithm'] for result in results]
@@ -71,8 +71,12 @@ def draw_comparison(results: list[dict[str, Any]], path: Path) -> None:
     panels[1].axvline(LARGEST_X, color='black', linewidth=0.8, linestyle='--')
     panels[2].axvline(LARGEST_TORQUE, color='black', linewidth=0.8, linestyle='--')
     panels[0].axvline(SURVIVING_SHARE, color='black', linewidth=0.8, linestyle='--')
-    panels[0].legend(loc='lower left', title='robot', fontsize='small')
-    figure.suptitle('Final policies, a dot a seed (values beyond an axis are drawn at its end)')
+    figure.legend(*panels[0].get_legend_handles_labels(), loc='outside lower center', ncols=3)
+    source = results[0].get('robot', 'standard')
+    figure.suptitle(
+        f'Final policies, trained on recordings of the {source} robot; a dot a seed, values beyond '
+        'an axis at its end'
+    )
     figure.savefig(path, dpi=110)
 
 

@@ -78,9 +78,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def figures(update: int, episodes: Episodes) -> EpisodeFigures:
     """Return an evaluation as the report takes it."""
-    x = episodes.mean_abs_x
+    x, x_dot = episodes.mean_abs_x, episodes.mean_x_dot
     return EpisodeFigures(
-        update, episodes.returns, episodes.lengths, x[np.isfinite(x)], episodes.mean_abs_action
+        update,
+        episodes.returns,
+        episodes.lengths,
+        x[np.isfinite(x)],
+        episodes.mean_abs_action,
+        x_dot[np.isfinite(x_dot)],
     )
 
 
