@@ -11,7 +11,9 @@ def nodes(arguments):
     """Return the learner, its simulator, and the virtual robot that stands for reality."""
     task, seed = arguments['task'], arguments['seed']
     load_task(task)
-    robot = {'namespace': 'virtual_robot'}
+    # Each but the learner may fail and come back: nothing is lost but the time.
+    again = {'respawn': True}
+    robot = {'namespace': 'virtual_robot', **again}
     return [
         NodeProcess(
             'learner',
@@ -35,11 +37,13 @@ def nodes(arguments):
                 'environments': arguments['environments'],
                 'seed': seed,
             },
+            **again,
         ),
         NodeProcess(
             'policy_server',
             parameters={'task': task, 'deterministic': False, 'seed': seed},
             remappings=(('policy', 'exploration_policy'),),
+            **again,
         ),
         NodeProcess(
             'evaluator',
@@ -48,6 +52,7 @@ def nodes(arguments):
                 'evaluate_every': arguments['evaluate_every'],
                 'output': arguments['output'],
             },
+            **again,
         ),
         NodeProcess(
             'sim_bridge',

@@ -13,7 +13,13 @@ import pytest
 
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.launching.command import load_graph
-from h2o_ros.launching.description import Argument, Graph, NodeProcess, split_arguments
+from h2o_ros.launching.description import (
+    Argument,
+    Graph,
+    NodeProcess,
+    RespawnLimit,
+    split_arguments,
+)
 from h2o_ros.launching.processes import command_line
 
 SHIPPED = Path(__file__).resolve().parent.parent / 'launch'
@@ -36,6 +42,10 @@ NODES = {
     "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nnote('pid', os.getpid())\ntime.sleep(60)",
     'parent': "note('child', subprocess.Popen(['sleep', '60'], preexec_fn=lambda: "
     "signal.signal(signal.SIGINT, signal.SIG_IGN)).pid)\nnote('pid', os.getpid())\ntime.sleep(60)",
+    'fragile': "starts = folder / 'starts'\nstarts.open('a').write('x')\n"
+    "time.sleep(0.05)\nif len(starts.read_text()) <= int(os.environ['TEST_DEATHS']):\n"
+    "    os.kill(os.getpid(), 9) if 'TEST_CODE' not in os.environ else "
+    "os._exit(int(os.environ['TEST_CODE']))\nnote('pid', os.getpid())\ntime.sleep(60)",
     'short': 'time.sleep(0.3)\nsys.exit(int(os.environ.get("TEST_CODE", 0)))',
     'plain': "assert signal.SIG_IGN not in ORIGINAL\nnote('pid', os.getpid())\ntime.sleep(60)",
     'echo': "print('\\n'.join(sys.argv[1:]))\nprint(Path(sys.argv[-1]).read_text())",
@@ -54,8 +64,9 @@ GRAPH = Graph((
 START = """
 import signal, sys
 from h2o_ros import cli
-from h2o_ros.launching import processes
-processes.ESCALATION = ((signal.SIGINT, {patience}), (signal.SIGTERM, 0.3), (signal.SIGKILL, 1))
+from h2o_ros.launching import child, processes
+processes.RESPAWN_DELAY = {delay}
+child.ESCALATION = ((signal.SIGINT, {patience}), (signal.SIGTERM, 0.3), (signal.SIGKILL, 1))
 sys.exit(cli.main(['launch', *sys.argv[1:]]))
 """
 
@@ -74,11 +85,12 @@ class Launch:
         for name, body in NODES.items():
             (executables / name).write_text(PROLOGUE + body)
 
-    def start(self, nodes, *words, patience=5.0, **environment):
+    def start(self, nodes, *words, patience=5.0, delay=0.05, **environment):
         """Run a launch file with these nodes; words are further arguments."""
         file = self.folder / 'test.launch.py'
         file.write_text(LAUNCH_FILE.format(nodes=nodes))
-        command = [sys.executable, '-c', START.format(patience=patience), str(file), *words]
+        code = START.format(patience=patience, delay=delay)
+        command = [sys.executable, '-c', code, str(file), *words]
         return self._processes.start(command, env=self.environment | environment)
 
     def noted(self, name, what='pid'):
@@ -164,6 +176,53 @@ def test_another_node_may_end_well_but_its_failure_ends_all(launch, wait_until):
     output = failed.communicate(timeout=20)[0]
     assert failed.returncode == 5
     assert 'short ended with exit code 5: ending the others' in output
+
+
+RESPAWNED = "NodeProcess('worker', required=True), NodeProcess('fragile', respawn=True)"
+
+
+def test_a_node_that_is_killed_is_started_again(launch, wait_until):
+    run = launch.start(RESPAWNED, TEST_DEATHS='2')
+    wait_until(lambda: launch.noted('fragile') and launch.noted('worker'))
+    run.send_signal(signal.SIGINT)
+    output = run.communicate(timeout=20)[0]
+    assert run.returncode == 0, output
+    assert output.count('fragile ended with exit code -9: starting it again') == 2
+    assert launch.noted('fragile', 'saved') == ''
+
+
+def test_a_node_that_dies_again_and_again_ends_all(launch):
+    run = launch.start(RESPAWNED, TEST_DEATHS='99', TEST_CODE='5')
+    output = run.communicate(timeout=20)[0]
+    assert run.returncode == 5
+    assert (launch.folder / 'starts').read_text() == 6 * 'x'
+    assert output.count('fragile ended for the 6th time with exit code 5: ending the others') == 1
+
+
+def test_a_mistake_is_not_started_again(launch):
+    run = launch.start(RESPAWNED, TEST_DEATHS='99', TEST_CODE='2')
+    output = run.communicate(timeout=20)[0]
+    assert run.returncode == 2
+    assert 'fragile ended with exit code 2: ending the others' in output
+    assert (launch.folder / 'starts').read_text() == 'x'
+
+
+def test_ctrl_c_does_not_wait_for_what_is_to_be_started_again(launch, wait_until):
+    run = launch.start(RESPAWNED, TEST_DEATHS='1', delay=60)
+    wait_until(lambda: launch.noted('worker') and (launch.folder / 'starts').exists())
+    time.sleep(0.5)
+    began = time.monotonic()
+    run.send_signal(signal.SIGINT)
+    assert run.wait(20) == 0
+    assert time.monotonic() - began < 4.0
+    assert launch.noted('fragile') is None
+
+
+def test_deaths_far_apart_are_not_in_a_row():
+    limit = RespawnLimit()
+    assert all(limit.allows(-9, 11.0 * number) for number in range(20))
+    assert [limit.allows(1, 300.0 + number) for number in range(6)] == [True] * 5 + [False]
+    assert not RespawnLimit().allows(2, 0.0)
 
 
 def test_names_topics_and_parameters_reach_the_node(launch):
@@ -292,6 +351,7 @@ def stand_in(monkeypatch):
             self, *, executable, package=None, name=None, namespace=None, exec_name=None,
             parameters=None, remappings=None, ros_arguments=None, arguments=None,
             output='log', additional_env=None, sigterm_timeout='5', on_exit=None,
+            respawn=False, respawn_delay=None,
         ):  # fmt: skip
             given = dict(locals())
             super().__init__(**{k: v for k, v in given.items() if k not in ('self', '__class__')})
@@ -346,9 +406,11 @@ def test_both_ways_start_the_same_nodes(path, monkeypatch):
         assert values == process.parameters
         texts = [v for v in node['parameters'][0].values() if hasattr(v, 'value_type')]
         assert all(text.value_type is str for text in texts)
-        for code in (0, 1):
+        assert (node['respawn'], node['respawn_delay']) == (process.respawn, 1.0)
+        for code in (0, 1, -9, 2):
             ends = node['on_exit'](types.SimpleNamespace(returncode=code), context)
-            assert (ends is not None) == (process.required or code != 0)
+            fails = code == 2 or (code != 0 and not process.respawn)
+            assert (ends is not None) == (process.required or fails)
     assert len({process.label for process in stated}) == len(stated)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,10 @@ from h2o_ros.errors import ConfigurationError
 
 Value = str | int | float | bool
 STOP_TIMEOUT = 10.0  # s that a node has after SIGINT, enough to save a checkpoint
+RESPAWN_DELAY = 1.0  # s from a node's death to its next start
+RESPAWN_MOST = 5  # starts again in a row
+RESPAWN_WINDOW = 10.0  # s between two deaths from which on they are not in a row
+MISTAKE = 2  # exit code of a node that was given something wrong: the same again would fail again
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,8 @@ class NodeProcess:
     executable: name under lib/h2o_ros. name: of the node, the executable's where empty. namespace:
     relative to the root, as virtual_robot. remappings: pairs of a topic's name in the node and
     outside. required: its end ends the launch, and its exit code is the launch's. A node that is
-    not required ends the launch only where it fails.
+    not required ends the launch only where it fails. respawn: such a node is started
+    again instead, within limits.
     """
 
     executable: str
@@ -63,11 +69,35 @@ class NodeProcess:
     parameters: Mapping[str, Value] = field(default_factory=dict)
     remappings: tuple[tuple[str, str], ...] = ()
     required: bool = False
+    respawn: bool = False
 
     @property
     def label(self) -> str:
         """The name that its output is shown under, unique within a graph."""
         return '/'.join(part for part in (self.namespace, self.name or self.executable) if part)
+
+
+class RespawnLimit:
+    """Says whether a node that died may be started again.
+
+    deaths: how many there were in a row.
+    """
+
+    def __init__(self) -> None:
+        self.deaths = 0
+        self._last = -math.inf
+
+    def allows(self, code: int, now: float) -> bool:
+        """Take a death with this exit code at `now` (monotonic s)."""
+        in_a_row = now - self._last < RESPAWN_WINDOW
+        self.deaths = self.deaths + 1 if in_a_row else 1
+        self._last = now
+        return code != MISTAKE and not self.exhausted
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether it died too often in a row."""
+        return self.deaths > RESPAWN_MOST
 
 
 @dataclass(frozen=True)

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import datetime
 import json
-import os
+import multiprocessing
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import honcho.manager
-import honcho.process
 
 from h2o_ros.errors import ConfigurationError
-from h2o_ros.launching.description import STOP_TIMEOUT, NodeProcess
+from h2o_ros.launching import child
+from h2o_ros.launching.description import RESPAWN_DELAY, NodeProcess, RespawnLimit
 from h2o_ros.launching.installation import PACKAGE
-
-TERMINATE_TIMEOUT = 3.0  # s from SIGTERM to SIGKILL
-ESCALATION = (
-    (signal.SIGINT, STOP_TIMEOUT),
-    (signal.SIGTERM, TERMINATE_TIMEOUT),
-    (signal.SIGKILL, 1.0),
-)
-LINGER_TIMEOUT = 0.5  # s that a process's own children have after it
-PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
 def run_processes(
@@ -41,7 +28,10 @@ def run_processes(
 
     prefix: of the built package. environment: of every node.
     """
-    manager = Manager({process.label for process in processes if process.required})
+    manager = Manager(
+        required={process.label for process in processes if process.required},
+        respawned={process.label for process in processes if process.respawn},
+    )
     with tempfile.TemporaryDirectory(prefix='h2o_launch_') as folder:
         for process in processes:
             command = command_line(process, prefix, Path(folder))
@@ -68,61 +58,20 @@ def command_line(process: NodeProcess, prefix: Path, folder: Path) -> list[str]:
     return words + (['--params-file', str(parameters)] if process.parameters else [])
 
 
-class Process(honcho.process.Process):
-    """A process whose end is sure: it does not outlive this program, however that ends."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._launcher = os.getpid()
-        self._child_ctor = self._start
-
-    @staticmethod
-    def _start(command: list[str], **options: Any) -> subprocess.Popen:
-        child = honcho.process.Popen(
-            command,
-            shell=False,
-            stdin=subprocess.DEVNULL,
-            preexec_fn=_begin_child,
-            **options,
-        )
-        threading.Thread(target=_end_group_with, args=(child,), daemon=True).start()
-        return child
-
-    def run(self, events: Any = None, ignore_signals: bool = False) -> None:
-        """Run the command in honcho's monitoring process, which watches the launcher too."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGUSR1, lambda *_: self._abandon())
-        _signal_at_death_of_parent(signal.SIGUSR1)
-        if os.getppid() != self._launcher:
-            return
-        super().run(events, ignore_signals)
-
-    def _abandon(self) -> None:
-        """End the command after the launcher was killed."""
-        if self._child is not None:
-            # A full pipe would keep the command from ending.
-            output = self._child.stdout.fileno()
-            threading.Thread(target=_drain, args=(output,), daemon=True).start()
-            for number, timeout in ESCALATION:
-                _send(number, self._child.pid)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._child.wait(timeout)
-                    break
-        os._exit(1)
-
-
 class Manager(honcho.manager.Manager):
     """Honcho's manager with the endings of `ros2 launch`.
 
-    SIGINT first and then time to save, and only a required node's end, or a failure, ends all.
+    SIGINT first and then time to save. Only a required node's end, or a failure, ends all; a node
+    that is to be respawned is started again instead.
     """
 
-    def __init__(self, required: set[str]) -> None:
+    def __init__(self, required: set[str], respawned: set[str]) -> None:
         super().__init__()
-        self._process_ctor = Process
+        self._process_ctor = child.Process
         self._terminating = False
         self._required = required
+        self._limits = {name: RespawnLimit() for name in respawned}
+        self._due: dict[str, float] = {}  # name: monotonic s at which to start it again
         self._first_failed: str | None = None
 
     def terminate(self) -> None:
@@ -150,68 +99,65 @@ class Manager(honcho.manager.Manager):
             if 'returncode' not in process and monitor is not None and monitor.exitcode:
                 process['returncode'] = monitor.exitcode
                 process.setdefault('pid', monitor.pid)
+        self._note_failures()
+        self._respawn()
         return super()._all_started()
+
+    def _note_failures(self) -> None:
+        for name, process in self._processes.items():
+            code = process.get('returncode')
+            if code and name not in self._due and not (self._first_failed or self._terminating):
+                self._note_failure(name, code)
+
+    def _respawn(self) -> None:
+        """Start those again whose time has come."""
+        now = time.monotonic()
+        for name in [n for n, at in self._due.items() if at <= now and not self._terminating]:
+            del self._due[name]
+            process = self._processes[name]
+            del process['pid'], process['returncode']
+            process['process'] = multiprocessing.Process(
+                name=name, target=process['obj'].run, args=(self.events, True)
+            )
+            process['process'].start()
 
     def _any_stopped(self) -> bool:
         """Say whether the launch is over."""
-        for name, process in self._processes.items():
-            code = process.get('returncode')
-            if code and self._first_failed is None and not self._terminating:
-                self._first_failed = name
-                self._system_print(f'{name} ended with exit code {code}: ending the others\n')
         stopped = {name for name, p in self._processes.items() if 'returncode' in p}
         return bool(self._first_failed or stopped & self._required) or self._all_stopped()
 
+    def _all_stopped(self) -> bool:
+        waiting = self._due and not self._terminating
+        return not waiting and super()._all_stopped()
+
+    def _note_failure(self, name: str, code: int) -> None:
+        limit, now = self._limits.get(name), time.monotonic()
+        if limit is not None and limit.allows(code, now):
+            self._due[name] = now + RESPAWN_DELAY
+            self._system_print(f'{name} ended with exit code {code}: starting it again\n')
+        else:
+            self._first_failed = name
+            often = f'for the {limit.deaths}th time ' if limit and limit.exhausted else ''
+            self._system_print(f'{name} ended {often}with exit code {code}: ending the others\n')
+
     def _stop(self) -> None:
-        while self._processes and not all(p.get('process') for p in self._processes.values()):
-            time.sleep(0.01)
-        # A process that is being started is only known once honcho has read its message.
-        waiting_until = time.monotonic() + 1.0
-        while not self._all_started() and time.monotonic() < waiting_until:
-            time.sleep(0.01)
-        for number, timeout in ESCALATION:
-            alive = self._alive()
-            if alive and number != signal.SIGINT:
-                self._system_print(f'{signal.Signals(number).name} to {", ".join(alive)}\n')
-            for name in alive:
-                _send(number, self._processes[name].get('pid'))
+        for number, timeout in child.ESCALATION:
             until = time.monotonic() + timeout
+            if number != signal.SIGINT and self._alive():
+                alive = ', '.join(self._alive())
+                self._system_print(f'{signal.Signals(number).name} to {alive}\n')
+            # A process that is being started is only known once honcho has read its message.
+            sent = {None}
             while self._alive() and time.monotonic() < until:
+                leaders = {self._processes[name].get('pid') for name in self._alive()}
+                for leader in leaders - sent:
+                    child.send_signal(number, leader)
+                sent |= leaders
                 time.sleep(0.05)
 
     def _alive(self) -> list[str]:
-        return [name for name, p in self._processes.items() if 'returncode' not in p]
+        return [name for name, p in list(self._processes.items()) if 'returncode' not in p]
 
     def _system_print(self, data: str) -> None:
         now = datetime.datetime.now()
         self._printer.write(honcho.manager.Message('line', data, now, 'launch', None))
-
-
-def _send(number: int, leader: int | None) -> None:
-    """Send a signal to a process group; one that has ended is fine."""
-    if leader is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(leader, number)
-
-
-def _end_group_with(leader: subprocess.Popen) -> None:
-    """End what a process leaves behind, which would hold its output open."""
-    leader.wait()
-    time.sleep(LINGER_TIMEOUT)
-    _send(signal.SIGKILL, leader.pid)
-
-
-def _drain(descriptor: int) -> None:
-    while os.read(descriptor, 65536):
-        pass
-
-
-def _begin_child() -> None:
-    """Undo what the monitor ignores, and end where the monitor is killed."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-    _signal_at_death_of_parent(signal.SIGINT)
-
-
-def _signal_at_death_of_parent(number: int) -> None:
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(number))

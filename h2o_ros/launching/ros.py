@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
-from h2o_ros.launching.description import STOP_TIMEOUT, Graph, NodeProcess, node_environment
+from h2o_ros.launching.description import (
+    RESPAWN_DELAY,
+    STOP_TIMEOUT,
+    Graph,
+    NodeProcess,
+    RespawnLimit,
+    node_environment,
+)
 
 if TYPE_CHECKING:
     from launch import LaunchContext, LaunchDescription
@@ -50,9 +58,14 @@ def _make_node(process: NodeProcess) -> Any:
         for name, value in process.parameters.items()
     }
 
+    limit = RespawnLimit()
+
     def end(event: Any, _context: Any) -> Any:
-        if process.required or event.returncode != 0:
-            return Shutdown(reason=f'{process.label} ended with exit code {event.returncode}')
+        code = event.returncode
+        if code and process.respawn and limit.allows(code, time.monotonic()):
+            return None
+        if process.required or code:
+            return Shutdown(reason=f'{process.label} ended with exit code {code}')
         return None
 
     return Node(
@@ -64,6 +77,8 @@ def _make_node(process: NodeProcess) -> Any:
         remappings=list(process.remappings),
         output='screen',
         additional_env=node_environment(os.environ),
+        respawn=process.respawn,
+        respawn_delay=RESPAWN_DELAY,
         sigterm_timeout=str(STOP_TIMEOUT),
         on_exit=end,
     )
