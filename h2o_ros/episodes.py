@@ -19,6 +19,7 @@ class Episodes:
     survived         (N,) bool, did not end by failure
     mean_abs_x       (N,) m, or NaN where the task does not observe x
     mean_abs_action  (N,) mean of |action| over steps and fields, in the action's unit
+    mean_x_dot       (N,) m/s, or NaN where the task does not observe x_dot
     observation      (N, T, O) SI units, NaN after an episode's end
     action           (N, T, A) likewise
     """
@@ -28,6 +29,7 @@ class Episodes:
     survived: np.ndarray
     mean_abs_x: np.ndarray
     mean_abs_action: np.ndarray
+    mean_x_dot: np.ndarray
     observation: np.ndarray
     action: np.ndarray
 
@@ -73,14 +75,16 @@ class EpisodeCollector:
             returns=np.nansum(reward, axis=1),
             lengths=self._lengths.copy(),
             survived=self._survived.copy(),
-            mean_abs_x=self._mean_abs_x(observation),
+            mean_abs_x=self._mean(np.abs(observation), 'x'),
             mean_abs_action=np.nanmean(np.abs(action), axis=(1, 2)),
+            mean_x_dot=self._mean(observation, 'x_dot'),
             observation=observation.astype(np.float32),
             action=action.astype(np.float32),
         )
 
-    def _mean_abs_x(self, observation: np.ndarray) -> np.ndarray:
+    def _mean(self, observation: np.ndarray, name: str) -> np.ndarray:
+        """Return (N,), the mean of a field over each episode; NaN where it is not observed."""
         names = self._task.observation_names
-        if 'x' not in names:
+        if name not in names:
             return np.full(self._batch, np.nan)
-        return np.nanmean(np.abs(observation[:, :, names.index('x')]), axis=1)
+        return np.nanmean(observation[:, :, names.index(name)], axis=1)

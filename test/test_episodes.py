@@ -12,6 +12,7 @@ def step(x, torque, reward, terminated, truncated):
     count = len(x)
     observation = np.zeros((count, 4))
     observation[:, 2] = x
+    observation[:, 3] = 0.5 * np.asarray(x)
     return Transitions(
         observation, np.reshape(torque, (count, 1)), reward, observation, terminated, truncated
     )
@@ -29,6 +30,7 @@ def test_first_episode_of_each_robot_counts():
     assert episodes.survived.tolist() == [False, True]
     assert episodes.returns == pytest.approx([21.0, 63.0])
     assert episodes.mean_abs_x == pytest.approx([1.5, 3.0])
+    assert episodes.mean_x_dot == pytest.approx([-0.25, 0.5])
     assert episodes.mean_abs_action == pytest.approx([0.5, 2.0])
     assert np.isnan(episodes.observation[0, 2]).all()
 

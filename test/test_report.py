@@ -30,10 +30,10 @@ from h2o_ros.report.text import format_duration, format_size
 from h2o_ros.task import load_task
 
 
-def evaluation(update, returns, lengths, mean_abs_x=(), mean_abs_action=()):
+def evaluation(update, returns, lengths, mean_abs_x=(), mean_abs_action=(), mean_x_dot=()):
     return EpisodeFigures(
         update, np.array(returns), np.array(lengths), np.array(mean_abs_x),
-        np.array(mean_abs_action),
+        np.array(mean_abs_action), np.array(mean_x_dot),
     )  # fmt: skip
 
 
@@ -289,6 +289,16 @@ def test_the_summary_gives_the_figures_and_ends_with_what_to_run_next(tmp_path):
     assert lines[-1] == 'next: h2o export-onnx policy.safetensors'
 
 
+def test_where_x_is_not_observed_the_speed_tells_how_it_fared(tmp_path):
+    driven = evaluation(100, [5.0, 6.0], [4000, 4000], [], [0.5, 0.7], [0.21, 0.17])
+    moving = summary(tmp_path, task=load_task('moving_straight'), evaluation=driven)
+    assert 'mean |torque| 0.6 N·m, mean x_dot 0.19 m/s, mean u' in format_summary(moving)
+    write_summary(moving)
+    content = json.loads((tmp_path / 'summary.json').read_text())
+    assert content['mean_x_dot'] == pytest.approx(0.19)
+    assert content['mean_abs_x'] is None
+
+
 def test_a_run_stopped_before_its_first_evaluation_says_so(tmp_path):
     text = format_summary(summary(tmp_path, updates=500, evaluation=None, mean_u=math.nan))
     assert 'stopped after 500 of' in text
@@ -389,7 +399,7 @@ class Clock:
 def report(folder, first_update=0):
     task, clock = load_task('standing_still'), Clock()
     run = RunReport(folder, task, 'h2o', 0, 200, stream=io.StringIO(), clock=clock)
-    run.begin(first_update)
+    run.begin(first_update, resumed=first_update > 0)
     return run, clock
 
 
@@ -412,8 +422,8 @@ def test_rate_and_time_left_follow_the_clock(tmp_path):
 
 
 def test_a_resumed_run_shows_the_evaluations_from_before(tmp_path):
-    (tmp_path / 'checkpoint.safetensors').touch()
     first, clock = report(tmp_path)
+    (tmp_path / 'checkpoint.safetensors').touch()
     clock.now = 1.0
     first.status(100, {'mean_u': 2.0, 'entropy': math.nan})
     first.evaluation(evaluation(50, [10.0, 20.0], [6000, 1], mean_abs_action=[1.0, 2.0]))
@@ -433,6 +443,30 @@ def test_a_resumed_run_shows_the_evaluations_from_before(tmp_path):
     series = read_progress(tmp_path / 'progress.csv')
     np.testing.assert_array_equal(series['evaluation/survived'], [[50], [0.5]])
     np.testing.assert_array_equal(series['learner/mean_u'], [[200], [3.0]])
+
+
+def test_a_fresh_run_moves_the_files_of_an_earlier_one_aside(tmp_path):
+    for name in ('notes.txt', 'policy.onnx'):
+        (tmp_path / name).write_text('mine')
+    for update in (10, 20, 30):
+        run, clock = report(tmp_path)
+        clock.now = 1.0
+        run.evaluation(evaluation(update, [1.0], [1], mean_x_dot=[0.25]))
+        (tmp_path / 'policy.safetensors').write_text(str(update))
+        finish(run, update)
+        said = 'files of an earlier run were moved to' in run._line._stream.getvalue()
+        assert said == (update > 10)
+    kept = [tmp_path / 'earlier-1', tmp_path / 'earlier-2', tmp_path]
+    for folder, update in zip(kept, (10, 20, 30), strict=True):
+        assert (folder / 'policy.safetensors').read_text() == str(update)
+        series = read_progress(folder / 'progress.csv')
+        np.testing.assert_array_equal(series['evaluation/mean_x_dot'], [[update], [0.25]])
+        np.testing.assert_array_equal(series['episode/mean_x_dot'], [[update], [0.25]])
+        assert json.loads((folder / 'summary.json').read_text())['updates'] == update
+        assert len(list(folder.glob('events.out.tfevents.*'))) == 1
+        assert (folder / 'notes.txt').exists() == (folder / 'policy.onnx').exists()
+        assert (folder / 'notes.txt').exists() == (folder is tmp_path)
+    assert not (tmp_path / 'earlier-3').exists()
 
 
 def test_the_report_holds_its_folder_until_it_is_finished(tmp_path):

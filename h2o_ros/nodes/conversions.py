@@ -8,11 +8,13 @@ import numpy as np
 from builtin_interfaces.msg import Time
 
 from h2o_ros.algorithms.policy import Policy
+from h2o_ros.episodes import Episodes
 from h2o_ros.errors import PolicyError
+from h2o_ros.msg import Evaluation, RolloutBudget, TransitionBatch
 from h2o_ros.msg import Policy as PolicyMessage
-from h2o_ros.msg import RolloutBudget, TransitionBatch
 from h2o_ros.nodes.common import to_bytes, to_floats, to_rows
 from h2o_ros.pacing import Budget
+from h2o_ros.report.evaluation import EpisodeFigures
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
 
@@ -45,6 +47,15 @@ def transitions_to_message(rows: Transitions) -> TransitionBatch:
 
 def transitions_from_message(message: TransitionBatch, task: Task) -> Transitions:
     """Return the rows of a message; ValueError where their widths are not the task's."""
+    rows = max(len(message.reward), 1)
+    expected = (len(task.observation), len(task.action))
+    came = (len(message.observation) / rows, len(message.action) / rows)
+    if came != expected:
+        raise ValueError(
+            f'task {task.name} has {expected[0]} observation and {expected[1]} action fields a '
+            f'row, got {came[0]:g} and {came[1]:g}: the sender runs another task; give it the '
+            'same task or another ROS_DOMAIN_ID'
+        )
     return Transitions(
         observation=to_rows(message.observation, len(task.observation)),
         action=to_rows(message.action, len(task.action)),
@@ -53,6 +64,36 @@ def transitions_from_message(message: TransitionBatch, task: Task) -> Transition
         terminated=np.frombuffer(message.terminated, np.uint8),
         truncated=np.frombuffer(message.truncated, np.uint8),
     )
+
+
+def episodes_to_message(episodes: Episodes, version: int, stamp: Time) -> Evaluation:
+    """Return the message that reports an evaluation; domain stays to be filled."""
+    message = Evaluation(
+        policy_version=version,
+        returns=to_floats(episodes.returns),
+        lengths=episodes.lengths.tolist(),
+        mean_abs_x=to_floats(_measured(episodes.mean_abs_x)),
+        mean_abs_action=to_floats(episodes.mean_abs_action),
+        mean_x_dot=to_floats(_measured(episodes.mean_x_dot)),
+    )
+    message.header.stamp = stamp
+    return message
+
+
+def figures_from_message(message: Evaluation) -> EpisodeFigures:
+    """Return an evaluation as the report takes it."""
+    return EpisodeFigures(
+        message.policy_version,
+        message.returns,
+        message.lengths,
+        message.mean_abs_x,
+        message.mean_abs_action,
+        message.mean_x_dot,
+    )
+
+
+def _measured(values: np.ndarray) -> np.ndarray:
+    return values[np.isfinite(values)]
 
 
 def policy_to_message(policy: Policy, version: int, stamp: Time) -> PolicyMessage:

@@ -6,7 +6,6 @@ The virtual robot is a sim_bridge and a policy_server of its own, under the name
 
 from __future__ import annotations
 
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,12 @@ import numpy as np
 from h2o_ros.configuration import setting
 from h2o_ros.episodes import EpisodeCollector, Episodes
 from h2o_ros.msg import Evaluation, Policy, RolloutBudget, TransitionBatch
-from h2o_ros.nodes.common import EVERY, LATCHED, BaseNode, run, to_floats
-from h2o_ros.nodes.conversions import budget_to_message, transitions_from_message
+from h2o_ros.nodes.common import EVERY, LATCHED, BaseNode, run
+from h2o_ros.nodes.conversions import (
+    budget_to_message,
+    episodes_to_message,
+    transitions_from_message,
+)
 from h2o_ros.pacing import Budget
 from h2o_ros.task import load_task
 
@@ -97,23 +100,21 @@ class Evaluator(BaseNode):
             self._open_session(self._full_grant)
             return
         self._taken = message.last_step
-        self._collector.add(transitions_from_message(message, self._task))
+        try:
+            self._collector.add(transitions_from_message(message, self._task))
+        except ValueError as err:
+            self.get_logger().error(
+                f'{ROBOT}/transitions refused: {err}', throttle_duration_sec=5.0
+            )
+            return
         if self._collector.complete:
-            self._finish(self._collector.result())
+            self._finish(self._collector.result(), message.policy_version)
 
-    def _finish(self, episodes: Episodes) -> None:
-        version = self._running.version
+    def _finish(self, episodes: Episodes, version: int) -> None:
         if self._settings.output:
             save_episodes(Path(self._settings.output) / 'evaluation.npz', episodes, version)
-        message = Evaluation(
-            policy_version=version,
-            domain=ROBOT,
-            returns=to_floats(episodes.returns),
-            lengths=episodes.lengths.tolist(),
-            mean_abs_x=to_floats(episodes.mean_abs_x[np.isfinite(episodes.mean_abs_x)]),
-            mean_abs_action=to_floats(episodes.mean_abs_action),
-        )
-        message.header.stamp = self.get_clock().now().to_msg()
+        message = episodes_to_message(episodes, version, self.get_clock().now().to_msg())
+        message.domain = ROBOT
         self._evaluation.publish(message)
         self._last, self._running = version, None
         self._open_session(steps=0)  # robots that fell early need not use up their grant
@@ -125,7 +126,7 @@ def save_episodes(path: Path, episodes: Episodes, version: int) -> None:
     partial = path.with_suffix('.partial')
     with partial.open('wb') as file:
         np.savez_compressed(file, version=version, **vars(episodes))
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def main() -> None:

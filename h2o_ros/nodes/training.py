@@ -14,28 +14,47 @@ CHUNK = 100  # updates between two looks at the inbox
 REMEMBERED = 256  # batches of simulated transitions kept for showing the dynamics gap
 
 
+class NewestSteps:
+    """The newest simulated steps, for showing the dynamics gap; for the training thread."""
+
+    def __init__(self) -> None:
+        self._batches: collections.deque[Transitions] = collections.deque(maxlen=REMEMBERED)
+
+    def add(self, rows: Transitions) -> None:
+        """Take one batch."""
+        self._batches.append(rows)
+
+    def last(self, most: int) -> Transitions | None:
+        """Return up to `most` of them, None while there are none."""
+        if not self._batches:
+            return None
+        rows = concatenate(list(self._batches))
+        return rows.select(slice(max(0, len(rows) - most), None))
+
+
 class TrainingThread(threading.Thread):
     """Runs a Trainer to its end; nothing else touches the trainer while it runs.
 
-    after_chunk: called after every chunk of updates, in this thread. when_done: called once at
-    the end, in this thread, with True where training was complete. error: what ended it, if so.
+    newest: takes the simulated steps that arrive. after_chunk: called after every chunk of
+    updates, in this thread. when_done: called once at the end, in this thread, with True where
+    training was complete. error: what ended it, if so.
     """
 
     def __init__(
         self,
         trainer: Trainer,
         pace: PaceMaker,
+        newest: NewestSteps,
         after_chunk: Callable[[], None],
         when_done: Callable[[bool], None],
     ) -> None:
         super().__init__(name='training', daemon=True)
-        self._trainer, self._pace = trainer, pace
+        self._trainer, self._pace, self._newest = trainer, pace, newest
         self._after_chunk, self._when_done = after_chunk, when_done
         self._inbox: collections.deque[Transitions] = collections.deque()
         self._stopping = threading.Event()
         self._running = threading.Event()
         self._running.set()
-        self._newest: collections.deque[Transitions] = collections.deque(maxlen=REMEMBERED)
         self._errands: collections.deque[Callable[[], None]] = collections.deque()
         self.error: BaseException | None = None
 
@@ -43,13 +62,6 @@ class TrainingThread(threading.Thread):
         """Take simulated transitions, from any thread; taken: what the simulator counts so far."""
         self._inbox.append(rows)
         self._pace.note_received(len(rows), taken)
-
-    def newest(self, most: int) -> Transitions | None:
-        """Return up to `most` of the newest simulated steps; for the training thread."""
-        if not self._newest:
-            return None
-        rows = concatenate(list(self._newest))
-        return rows.select(slice(max(0, len(rows) - most), None))
 
     def pause(self) -> None:
         """Stop after the current chunk until `proceed`."""
@@ -89,7 +101,7 @@ class TrainingThread(threading.Thread):
         while self._inbox:
             rows = self._inbox.popleft()
             self._trainer.add_simulated(rows)
-            self._newest.append(rows)
+            self._newest.add(rows)
         if count:
             self._trainer.update(count)
             self._pace.note_updated(self._trainer.updates)

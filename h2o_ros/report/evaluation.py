@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+
+PER_EPISODE = ('returns', 'lengths', 'mean_abs_x', 'mean_abs_action', 'mean_x_dot')
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class EpisodeFigures:
     lengths          (K,) control steps
     mean_abs_x       (K,) m; empty where the task does not observe x
     mean_abs_action  (K,) mean of |action|, in its unit; empty where it was not measured
+    mean_x_dot       (K,) m/s; empty where the task does not observe x_dot
     """
 
     update: int
@@ -24,13 +27,14 @@ class EpisodeFigures:
     lengths: np.ndarray
     mean_abs_x: np.ndarray
     mean_abs_action: np.ndarray
+    mean_x_dot: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         """Bring every field to an array; ValueError where their lengths disagree."""
-        for name in ('returns', 'lengths', 'mean_abs_x', 'mean_abs_action'):
+        for name in PER_EPISODE:
             array = np.asarray(getattr(self, name), np.float64).reshape(-1)
             object.__setattr__(self, name, array)
-            optional = name.startswith('mean_abs') and not len(array)
+            optional = name.startswith('mean_') and not len(array)
             if len(array) != len(self.returns) and not optional:
                 raise ValueError(
                     f'{name}: expected one value an episode ({len(self.returns)}), '
@@ -60,7 +64,7 @@ def evaluations_from_series(series: Series) -> list[EpisodeFigures]:
             name: series[f'episode/{name}'][1][series[f'episode/{name}'][0] == update]
             if f'episode/{name}' in series
             else np.zeros(0)
-            for name in ('returns', 'lengths', 'mean_abs_x', 'mean_abs_action')
+            for name in PER_EPISODE
         }
         found.append(EpisodeFigures(int(update), **values))
     return found

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import weakref
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -41,6 +42,30 @@ def prepare_output_folder(path: str | Path, minimum_free: int = MINIMUM_FREE) ->
             f'{format_size(minimum_free)}; make room or choose another output folder'
         )
     return folder
+
+
+def set_aside(folder: Path, patterns: Iterable[str]) -> Path | None:
+    """Move the files of these names into a new folder earlier-1, earlier-2, ... within `folder`.
+
+    Returns the new folder, None where there was nothing to move; ConfigurationError where that
+    cannot be done.
+    """
+    files = sorted({file for pattern in patterns for file in folder.glob(pattern)})
+    if not files:
+        return None
+    number = 1
+    while (aside := folder / f'earlier-{number}').exists():
+        number += 1
+    try:
+        aside.mkdir()
+        for file in files:
+            file.rename(aside / file.name)
+    except OSError as err:
+        raise ConfigurationError(
+            f"output folder {folder}: an earlier run's files cannot be moved to {aside.name} "
+            f'({err.strerror}); choose another output folder'
+        ) from err
+    return aside
 
 
 class FolderLock:

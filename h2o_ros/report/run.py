@@ -12,12 +12,16 @@ from typing import TextIO
 import numpy as np
 
 from h2o_ros.errors import ConfigurationError
-from h2o_ros.report.evaluation import EpisodeFigures, evaluations_from_series
-from h2o_ros.report.output import FolderLock, prepare_output_folder
+from h2o_ros.report.evaluation import (
+    PER_EPISODE,
+    EpisodeFigures,
+    evaluations_from_series,
+)
+from h2o_ros.report.output import FolderLock, prepare_output_folder, set_aside
 from h2o_ros.report.picture import GapSample, RunFigures, draw_run
 from h2o_ros.report.progress import Progress, ProgressLine
-from h2o_ros.report.scalars import ScalarWriter, read_progress
-from h2o_ros.report.summary import RunSummary, next_command, write_summary
+from h2o_ros.report.scalars import CSV_NAME, EVENTS, ScalarWriter, read_progress
+from h2o_ros.report.summary import JSON_NAME, TEXT_NAME, RunSummary, next_command, write_summary
 from h2o_ros.task import Task
 
 POLICY = 'policy.safetensors'
@@ -30,6 +34,7 @@ PURPOSES = {
     EPISODES: 'trajectories of the last evaluation on the virtual robot',
     PICTURE: 'picture: learning curve, dynamics gap, final policy',
 }
+WRITTEN = (*PURPOSES, TEXT_NAME, JSON_NAME, CSV_NAME, EVENTS)  # names and patterns
 STATUS_PERIOD = 1.0  # s
 RATE_WINDOW = 20  # statuses over which the rate for the time left is taken
 
@@ -67,12 +72,15 @@ class RunReport:
         self._pace: collections.deque[tuple[float, int]] = collections.deque(maxlen=RATE_WINDOW)
         self.updates_per_second = self.seconds_left = math.nan
 
-    def begin(self, update: int) -> None:
+    def begin(self, update: int, resumed: bool = False) -> None:
         """Start at `update`: 0, or where a resumed run goes on.
 
-        What an earlier run left in the folder from there on is replaced; the evaluations before
-        it stay in the learning curve.
+        A fresh run moves the files of an earlier one aside. A resumed run replaces what the run
+        before said from `update` on; the evaluations before it stay in the learning curve.
         """
+        aside = None if resumed else set_aside(self.folder, WRITTEN)
+        if aside is not None:
+            self.message(f'files of an earlier run were moved to {aside}')
         self._scalars = ScalarWriter(self.folder, update)
         self._evaluations = evaluations_from_series(read_progress(self._scalars.csv_path))
         self._start = self._clock()
@@ -111,13 +119,14 @@ class RunReport:
     def evaluation(self, figures: EpisodeFigures) -> None:
         """Take the episodes of one policy on the virtual robot."""
         self._evaluations.append(figures)
-        for name in ('returns', 'lengths', 'mean_abs_x', 'mean_abs_action'):
+        for name in PER_EPISODE:
             self._writer().add_each(figures.update, f'episode/{name}', getattr(figures, name))
         means = {
             'evaluation/mean_return': figures.returns,
             'evaluation/survived': figures.lengths >= self._task.horizon,
             'evaluation/mean_abs_x': figures.mean_abs_x,
             'evaluation/mean_abs_action': figures.mean_abs_action,
+            'evaluation/mean_x_dot': figures.mean_x_dot,
         }
         self._writer().add(
             figures.update, {name: float(np.mean(v)) for name, v in means.items() if len(v)}
@@ -201,7 +210,7 @@ class RunReport:
     def _files(self) -> list[tuple[Path, str]]:
         named = [(self.folder / name, purpose) for name, purpose in PURPOSES.items()]
         named.append((self._writer().csv_path, 'every number over training (step, name, value)'))
-        events = sorted(self.folder.glob('events.out.tfevents.*'))
+        events = sorted(self.folder.glob(EVENTS))
         named += [(path, 'for `tensorboard --logdir` on this folder') for path in events]
         return [(path, purpose) for path, purpose in named if path.exists()]
 

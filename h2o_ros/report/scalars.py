@@ -20,6 +20,7 @@ import numpy as np
 from h2o_ros.errors import ConfigurationError
 
 LOG = logging.getLogger(__name__)
+CSV_NAME, EVENTS = 'progress.csv', 'events.out.tfevents.*'
 COLUMNS = ['step', 'name', 'value']
 
 
@@ -33,7 +34,7 @@ class ScalarWriter:
     def __init__(self, folder: str | Path, first_step: int = 0) -> None:
         """Open both files; ConfigurationError where the folder cannot be written."""
         self.folder = Path(folder)
-        self.csv_path = self.folder / 'progress.csv'
+        self.csv_path = self.folder / CSV_NAME
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             _keep_rows_before(self.csv_path, first_step)

@@ -93,6 +93,7 @@ def final_figures(summary: RunSummary) -> dict[str, Any]:
         'mean_return': math.nan,
         'mean_abs_x': math.nan,
         'mean_abs_action': math.nan,
+        'mean_x_dot': math.nan,
     }
     if evaluation is not None and evaluation.episodes:
         figures |= {
@@ -102,6 +103,7 @@ def final_figures(summary: RunSummary) -> dict[str, Any]:
             'mean_return': _mean(evaluation.returns),
             'mean_abs_x': _mean(evaluation.mean_abs_x),
             'mean_abs_action': _mean(evaluation.mean_abs_action),
+            'mean_x_dot': _mean(evaluation.mean_x_dot),
         }
     # JSON has no NaN.
     unknown = {n for n, v in figures.items() if isinstance(v, float) and not math.isfinite(v)}
@@ -167,6 +169,7 @@ def _figure_lines(summary: RunSummary) -> list[str]:
     shown = (
         ('mean |x|', 'mean_abs_x', 'm'),
         (f'mean |{summary.task.action_names[0]}|', 'mean_abs_action', unit),
+        ('mean x_dot', 'mean_x_dot', 'm/s'),
         ('mean u', 'mean_u', 'nats'),
         ('mean p_real/p_sim', 'mean_dynamics_ratio', ''),
     )
