@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rclpy
+from rcl_interfaces.srv import DescribeParameters
 from rclpy.executors import SingleThreadedExecutor
 from std_srvs.srv import Trigger
 
@@ -29,7 +30,7 @@ from h2o_ros.msg import (
 )
 from h2o_ros.msg import Policy as PolicyMessage
 from h2o_ros.nodes.common import BEST_EFFORT, EVERY, LATCHED, LATEST, to_floats
-from h2o_ros.nodes.conversions import policy_to_message
+from h2o_ros.nodes.conversions import policy_to_message, transitions_to_message
 from h2o_ros.task import load_task
 from h2o_ros.transitions import Transitions
 
@@ -203,6 +204,61 @@ def test_interrupt_saves_and_resume_goes_on(
     assert json.loads((output / 'summary.json').read_text())['updates'] == total
 
 
+def process_of(launcher, node):
+    """Return the process id of a node under `h2o launch`: a grandchild of the launcher."""
+    for path in Path('/proc').glob('[0-9]*/cmdline'):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            words = path.read_bytes().decode().split('\0')
+            if f'__node:={node}' in words and '__ns:=/virtual_robot' not in words:
+                process_id = int(path.parent.name)
+                if parent_of(parent_of(process_id)) == launcher:
+                    return process_id
+    pytest.fail(f'{node} does not run')
+
+
+def parent_of(process_id):
+    return int(Path(f'/proc/{process_id}/stat').read_text().rsplit(')', 1)[1].split()[1])
+
+
+def test_a_launch_survives_the_death_of_its_nodes(
+    tmp_path, launch_command, processes, node_environment, short_task, bag, ros_domain, wait_until
+):
+    output = tmp_path / 'run'
+    with listener(ros_domain) as node:
+        status = collect(node, LearnerStatus, 'learner_status')
+        evaluations = collect(node, Evaluation, 'evaluation')
+        leaders: dict[str, int] = {}
+
+        def kill_at_the_end(message):
+            if message.final and 'evaluator' in leaders:
+                os.kill(leaders.pop('evaluator'), signal.SIGKILL)
+
+        node.create_subscription(PolicyMessage, 'policy', kill_at_the_end, LATCHED)
+        run = processes.start(
+            train_command(
+                launch_command, short_task, bag, output, 'steps:=1500', 'evaluate_every:=100'
+            ),
+            env=node_environment,
+        )
+        lines: list[str] = []
+        reader = threading.Thread(target=lambda: lines.extend(run.stdout), daemon=True)
+        reader.start()
+        wait_until(lambda: status and status[-1].update > 100, 60, 'training under way')
+        leaders['evaluator'] = process_of(run.pid, 'evaluator')
+        for name in ('sim_bridge', 'policy_server'):
+            os.kill(process_of(run.pid, name), signal.SIGKILL)
+        run.wait(timeout=90)
+        reader.join()
+    text = ''.join(lines)
+    assert run.returncode == 0, text
+    assert text.count(': starting it again') == 3, text
+    assert status[-1].simulated_steps == pytest.approx(1500 + 1000, abs=600)
+    assert evaluations[-1].policy_version == 1500 and len(evaluations[-1].returns) == 10
+    summary = json.loads((output / 'summary.json').read_text())
+    assert summary['finished'] and summary['evaluated_update'] == 1500
+    assert (output / 'evaluation.npz').exists() and (output / 'run.png').exists()
+
+
 def start_parts(processes, environment, short_task, output, bag, updates):
     """Start learner, simulator and policy server one by one, as separate processes."""
     task = ('-p', f'task:={short_task}')
@@ -219,7 +275,7 @@ def start_parts(processes, environment, short_task, output, bag, updates):
     }  # fmt: skip
 
 
-def test_any_part_may_be_killed_and_started_again(
+def test_the_learner_may_come_back_to_parts_that_run_on(
     tmp_path, processes, node_environment, short_task, bag, ros_domain, wait_until
 ):
     output = tmp_path / 'run'
@@ -228,12 +284,6 @@ def test_any_part_may_be_killed_and_started_again(
     with listener(ros_domain) as node:
         status = collect(node, LearnerStatus, 'learner_status')
         wait_until(lambda: status and status[-1].update > 100, 60, 'training under way')
-        for name in ('sim_bridge', 'policy_server'):
-            parts[name].kill()
-            parts[name].wait()
-            before = status[-1].update
-            parts[name] = starters[name]()
-            wait_until(lambda b=before: status[-1].update > b + 1500, 60, f'{name} is back')
         parts['learner'].send_signal(signal.SIGINT)
         parts['learner'].wait(timeout=30)
         reached = json.loads((output / 'summary.json').read_text())['updates']
@@ -333,6 +383,51 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert 'Traceback' not in text
     for word in expected:
         assert word in text
+
+
+def test_the_learner_describes_its_parameters_and_refuses_rows_of_another_task(
+    processes, node_environment, ros_domain, tmp_path, wait_until
+):
+    words = ('-p', f'output:={tmp_path}/run', '-p', 'algorithm:=sac')
+    learner = processes.start_node('learner', node_environment, *words)
+    with listener(ros_domain) as node:
+        client = node.create_client(DescribeParameters, 'learner/describe_parameters')
+        assert client.wait_for_service(timeout_sec=30)
+        future = client.call_async(DescribeParameters.Request(names=['window', 'device']))
+        wait_until(future.done, 10, 'an answer')
+        window, device = future.result().descriptors
+        assert window.description == 'granted beyond what the updates need (steps)'
+        assert (window.read_only, window.integer_range[0].from_value) == (True, 1)
+        assert device.additional_constraints == 'one of cpu, cuda'
+
+        budgets = collect(node, RolloutBudget, 'rollout_budget', LATCHED)
+        publisher = node.create_publisher(TransitionBatch, 'transitions', EVERY)
+        wait_until(lambda: budgets and publisher.get_subscription_count(), 30, 'the learner')
+        rows, zeros = np.zeros((8, 3)), np.zeros(8)
+        foreign = transitions_to_message(
+            Transitions(rows, zeros[:, None], zeros, rows, zeros, zeros)
+        )
+        foreign.session, foreign.last_step, foreign.batch = budgets[-1].session, 8, 8
+        publisher.publish(foreign)
+        publisher.publish(foreign)
+        wait_until(lambda: len(budgets) > 8, 20, 'the learner goes on')
+    learner.send_signal(signal.SIGINT)
+    text, _ = learner.communicate(timeout=30)
+    assert learner.returncode == 0, text
+    refusals = [line for line in text.splitlines() if 'transitions refused' in line]
+    assert len(refusals) == 1 and 'Traceback' not in text, text
+    assert 'standing_still has 4 observation and 1 action fields' in refusals[0]
+    assert 'got 3 and 1' in refusals[0] and 'ROS_DOMAIN_ID' in refusals[0]
+
+
+def test_ctrl_c_while_a_node_is_imported_leaves_no_trace(processes, node_environment, wait_until):
+    learner = processes.start_node('learner', node_environment)
+    maps = Path(f'/proc/{learner.pid}/maps')
+    wait_until(lambda: 'numpy' in maps.read_text(), 20, 'imports under way')
+    learner.send_signal(signal.SIGINT)
+    text, _ = learner.communicate(timeout=20)
+    assert learner.returncode == -signal.SIGINT
+    assert text == ''
 
 
 def test_recorder_stops_by_service(processes, node_environment, ros_domain, tmp_path, wait_until):
