@@ -1,8 +1,8 @@
 """Run every measurement and write docs/benchmarks.md: what was printed, by which machine.
 
-Usage: python bench/run.py [--only latency,update]. The comparisons of algorithms take an hour on one
-core; what is done is kept in their folders under runs/. `--only` leaves the other sections as they
-are. H2O_REAL_RECORDING names the text file of the real robot, where one has it.
+Usage: python bench/run.py [--only latency,update]. The comparisons of algorithms take an hour on
+one core; what is done is kept in their folders under runs/. `--only` leaves the other sections as
+they are. H2O_REAL_RECORDING names the text file of the real robot, where one has it.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def measure(name: str) -> str:
 def make_bag(name: str) -> None:
     """Record or import the bag that a section learns from, where it is not there yet."""
     if name == 'hard' and not (ROOT / HARD_BAG).exists():
-        words = ['launch', 'record_demo.launch.py', 'robot:=hard', 'seed:=2', f'output:={HARD_BAG}']
+        words = ['launch', 'record_demo.launch.py', 'robot:=hard', 'seed:=2']
+        words.append(f'output:={HARD_BAG}')
     elif name == 'real' and not (ROOT / REAL_BAG).exists():
         recording = os.environ['H2O_REAL_RECORDING']
         words = ['import-recording', recording, '--task', 'standing_still', '--output', REAL_BAG]

@@ -43,7 +43,8 @@ def test_equal_seeds_give_equal_bytes(tmp_path, short_task):
 
 def test_comparison_keeps_what_is_done_and_writes_table_and_picture(tmp_path, short_task, capsys):
     words = [
-        '--task', short_task, '--seeds', '2', '--updates', '64', '--output', str(tmp_path / 'runs'),
+        '--task', short_task, '--seeds', '2', '--updates', '64',
+        '--output', str(tmp_path / 'runs'),
         '--bag', str(share_folder('bags') / 'moving_straight_demo'),
         '--algorithms', 'lqr,h2o,real_only,sac',
     ]  # fmt: skip

@@ -74,8 +74,8 @@ def draw_comparison(results: list[dict[str, Any]], path: Path) -> None:
     figure.legend(*panels[0].get_legend_handles_labels(), loc='outside lower center', ncols=3)
     source = results[0].get('robot', 'standard')
     figure.suptitle(
-        f'Final policies, trained on recordings of the {source} robot; a dot a seed, values beyond '
-        'an axis at its end'
+        f'Final policies, trained on recordings of the {source} robot; a dot a seed, values '
+        'beyond an axis at its end'
     )
     figure.savefig(path, dpi=110)
 

@@ -94,7 +94,7 @@ def run(
     rows = []
     for index, seed in enumerate(seeds):
         policy = trainer.policy(index)
-        for robot in robots(robot_of_the_bag):
+        for robot in robots(options.robot):
             rows.append(
                 row(seed, robot, evaluate(policy, task, robot, EPISODES, seed=1000 + seed))
             )
