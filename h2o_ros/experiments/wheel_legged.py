@@ -41,6 +41,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser('h2o_ros.experiments.wheel_legged', description=__doc__)
     parser.add_argument('--task', default='standing_still')
+    parser.add_argument('--robot', default='standard', choices=tuple(OTHER), help='of the bag')
     parser.add_argument(
         '--bag', default='', help='recordings, by commas; empty: the demonstration'
     )
@@ -70,9 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
                 result = run(algorithm, task, real, options)
             path.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
             print(f'{algorithm}: done in {result["seconds"]:.0f} s', flush=True)
-    results = [
-        json.loads(path.read_text(encoding='utf-8')) for path in sorted(folder.glob('*.json'))
-    ]
+    results = [json.loads(path.read_text(encoding='utf-8')) for path in folder.glob('*.json')]
+    results.sort(key=lambda result: _place(result['algorithm']))
     write_table(results, folder / 'table.md')
     draw_comparison(results, folder / 'comparison.png')
     print(f'written: {folder}/table.md and comparison.png')
