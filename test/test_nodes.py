@@ -226,7 +226,6 @@ def test_a_launch_survives_the_death_of_its_nodes(
     output = tmp_path / 'run'
     with listener(ros_domain) as node:
         status = collect(node, LearnerStatus, 'learner_status')
-        evaluations = collect(node, Evaluation, 'evaluation')
         leaders: dict[str, int] = {}
 
         def kill_at_the_end(message):
@@ -253,9 +252,9 @@ def test_a_launch_survives_the_death_of_its_nodes(
     assert run.returncode == 0, text
     assert text.count(': starting it again') == 3, text
     assert status[-1].simulated_steps == pytest.approx(1500 + 1000, abs=600)
-    assert evaluations[-1].policy_version == 1500 and len(evaluations[-1].returns) == 10
     summary = json.loads((output / 'summary.json').read_text())
     assert summary['finished'] and summary['evaluated_update'] == 1500
+    assert summary['episodes'] == 10
     assert (output / 'evaluation.npz').exists() and (output / 'run.png').exists()
 
 
