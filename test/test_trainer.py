@@ -71,7 +71,7 @@ def test_every_switch_changes_what_is_learned():
         trainer.update(3)
         if trainer.config.classifiers and name != 'h2o_paper':
             ends[name] = trainer.state.target
-    assert len(ends) == 7
+    assert len(ends) == 8
     for one, other in itertools.combinations(ends, 2):
         assert not torch.equal(ends[one], ends[other]), (one, other)
 

@@ -58,7 +58,7 @@ class H2OConfig:
         10, 'samples', 'N, next states drawn for each u(s, a)', minimum=1, maximum=1000
     )
     gap_spread: float = setting(
-        1.0,
+        0.1,
         '',
         "deviation of u's next states over that of the real data; 1 is the paper's, 0 takes the "
         "simulator's own next state alone",
