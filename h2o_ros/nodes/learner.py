@@ -123,6 +123,8 @@ class Learner(BaseNode):
         self._serve('save_checkpoint', lambda: self._training.ask(self._topics.save))
         self.create_timer(HEARTBEAT, self._on_heartbeat)
         self._topics.publish_policies()
+        if self._trainer.config.compile != 'off':
+            self._report.message('compiling the update: up to half a minute the first time')
         self._training.start()
 
     def _serve(self, name: str, action: Callable[[], None]) -> None:
