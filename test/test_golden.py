@@ -132,7 +132,8 @@ def test_five_updates_equal_the_official_code(golden, seeds, mode):
         inputs = inputs_of(golden, step, config, layout, seeds)
         of_step = Rates(*(r[0] for r in rates(config, step, 1)))
         metrics = make(inputs, of_step, True)
-        check_metrics(golden, step, metrics, dynamics_gap(state, inputs.gap))
+        gap = dynamics_gap(state, inputs.gap, inputs.drawn)
+        check_metrics(golden, step, metrics, gap)
     for weight, bias, name in pairs(state, seeds):
         expected = golden[f'final/{name}.weight'].T
         np.testing.assert_allclose(weight[: len(expected)], expected, rtol=0, atol=1e-5)
@@ -144,6 +145,28 @@ def test_five_updates_equal_the_official_code(golden, seeds, mode):
     assert abs(float(views['temperature/log'][0]) - golden['final/log_alpha']) < 1e-5
     for tensor in state.tensors().values():
         assert torch.isfinite(tensor).all()
+
+
+@torch.no_grad()
+def test_compiled_steps_keep_to_their_own_state_and_settings(golden):
+    """Their checks leave out the state, so that one must not run the code made for another."""
+    if not can_compile():
+        pytest.skip("needs a C++ compiler and Python's headers")
+    of_step = Rates(*(r[0] for r in rates(load_config('h2o_paper'), 0, 1)))
+    metrics: dict = {'on': [], 'off': []}
+    for mode, results in metrics.items():
+        for discount in (0.99, 0.5):
+            config = load_config('h2o_paper', classifier_batch=32, discount=discount)
+            state = State(config, Shape(1, 4, 1))
+            load_initial(state, golden, 1)
+            state.agent_parameters.value.mul_(discount)
+            inputs = inputs_of(golden, 0, config, RowLayout(4, 1), 1)
+            results.append(make_step(state, discount, mode)(inputs, of_step, True))
+    for compiled, plain in zip(metrics['on'], metrics['off'], strict=True):
+        for name, value in plain.items():
+            torch.testing.assert_close(compiled[name], value, rtol=0, atol=1e-5)
+    critic_losses = [m['critic_loss'] for m in metrics['on']]
+    assert (critic_losses[0] - critic_losses[1]).abs().max() > 1e-3
 
 
 def check_metrics(golden, step, metrics, gap):

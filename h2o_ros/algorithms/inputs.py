@@ -27,7 +27,9 @@ class Inputs(NamedTuple):
     """What one update computes on; with a leading dimension (U,) what `prepare` returns.
 
     classifier (2, S, rows, 2 O + A): for D_sa with s' blanked, and for D_sas; noise added
-    gap        (S, sim rows (1 + N), 2 O + A): the step taken, then N next states drawn around it
+    gap        (S, sim rows, 2 O + A): the steps taken
+    drawn      (S, sim rows, 1 + N, O): from the next state reached to itself, which is 0, and to
+               the N drawn around it
     states     (S, 2 rows, O): s then s'
     critic     (2, S, rows, O + A): the batch's (s, a)
     own        (2, S, rows, O + A): s with room for the actor's action
@@ -38,6 +40,7 @@ class Inputs(NamedTuple):
 
     classifier: Tensor
     gap: Tensor
+    drawn: Tensor
     states: Tensor
     critic: Tensor
     own: Tensor
@@ -67,7 +70,7 @@ def prepare(
     blanked = noisy.clone()
     blanked[..., o + a :] = 0.0
     sim = slice(config.real_batch, None if config.classifiers else config.real_batch)
-    gap = gap_inputs(layout, agent_rows[:, :, sim], noise.gap, gap_deviation)
+    gap, drawn = gap_inputs(layout, agent_rows[:, :, sim], noise.gap, gap_deviation)
     state_action, after = agent_rows[..., : o + a], agent_rows[..., layout.next_observation]
     room = agent_rows.new_zeros(u, s, rows, a)
     states = torch.cat((agent_rows[..., :o], after), 2)
@@ -79,6 +82,7 @@ def prepare(
     return Inputs(
         torch.stack((blanked, noisy), 1),
         gap,
+        drawn,
         states,
         twice(state_action),
         twice(own),
@@ -89,13 +93,14 @@ def prepare(
     )
 
 
-def gap_inputs(layout: RowLayout, rows: Tensor, noise: Tensor, deviation: Tensor) -> Tensor:
-    """Return each row's (s, a, s') followed by N copies whose s' is drawn around it.
+def gap_inputs(
+    layout: RowLayout, rows: Tensor, noise: Tensor, deviation: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return each row's (s, a, s') and where N next states drawn around s' lie from it.
 
     rows: (..., S, rows, W) in learning units. noise: (..., S, rows, N, O), standard normal.
-    deviation: (S, O). Returns (..., S, rows (1 + N), 2 O + A).
+    deviation: (S, O). Returns Inputs.gap and Inputs.drawn, with the same leading dimensions.
     """
-    seen = rows[..., : layout.seen.stop].unsqueeze(-2)
-    gap = torch.cat((seen, seen.expand(*noise.shape[:-1], -1)), -2)
-    gap[..., 1:, layout.seen].addcmul_(noise, deviation[:, None, None])
-    return gap.flatten(-3, -2)
+    drawn = noise.new_zeros(*noise.shape[:-2], 1 + noise.shape[-2], noise.shape[-1])
+    torch.mul(noise, deviation[:, None, None], out=drawn[..., 1:, :])
+    return rows[..., : layout.seen.stop].contiguous(), drawn

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 NORM_EPSILON = 1e-5
+NARROW = 2  # outputs up to which a layer is a sum of products rather than a matrix product
 
 
 class Layer(NamedTuple):
@@ -104,15 +105,31 @@ def initialise(
         bias.zero_()
 
 
+def affine(layer: Layer, x: Tensor) -> Tensor:
+    """Return x W + b, (G, rows, out).
+
+    Libraries are slow where there are one or two outputs; written out, the compiler joins their
+    sums with the ReLU before them. A bias added by the library would cost a copy.
+    """
+    if layer.weight.shape[-1] > NARROW:
+        return torch.bmm(x, layer.weight).add_(layer.bias)
+    columns = [(x * column.unsqueeze(1)).sum(-1) for column in layer.weight.unbind(-1)]
+    return torch.stack(columns, -1).add_(layer.bias)
+
+
 def forward(layers: Sequence[Layer], x: Tensor, layer_norm: bool = False) -> tuple[Tensor, Tape]:
     """Return the outputs (G, rows, out), linear after ReLU layers, and the tape.
 
     layer_norm: bring each hidden layer to mean 0 and variance 1 over its units before the ReLU.
     """
-    tape = Tape([], [])
-    for layer in layers[:-1]:
-        tape.inputs.append(x)
-        x = torch.baddbmm(layer.bias, x, layer.weight)
+    return forward_after_first(layers, affine(layers[0], x), Tape([x], []), layer_norm)
+
+
+def forward_after_first(
+    layers: Sequence[Layer], x: Tensor, tape: Tape, layer_norm: bool = False
+) -> tuple[Tensor, Tape]:
+    """Go on as `forward` from the first layer's output, which may be overwritten."""
+    for layer in layers[1:]:
         if layer_norm:
             before = x
             x, mean, spread = torch.native_layer_norm(
@@ -120,8 +137,9 @@ def forward(layers: Sequence[Layer], x: Tensor, layer_norm: bool = False) -> tup
             )
             tape.normalised.append((before, mean, spread))
         x = torch.relu_(x)
-    tape.inputs.append(x)
-    return torch.baddbmm(layers[-1].bias, x, layers[-1].weight), tape
+        tape.inputs.append(x)
+        x = affine(layer, x)
+    return x, tape
 
 
 def backward(
@@ -135,10 +153,19 @@ def backward(
     gradients: list[Tensor] = []
     d = output_gradient
     for i in reversed(range(len(layers))):
-        gradients[:0] = (torch.bmm(tape.inputs[i].mT, d), d.sum(1, keepdim=True))
+        gradients[:0] = (_by_weight(tape.inputs[i], d), d.sum(1, keepdim=True))
         if i > 0:
             d = _through(layers, tape, i, d)
     return gradients, d
+
+
+def _by_weight(x: Tensor, d: Tensor) -> Tensor:
+    """Return x^T d; a few outputs stand on the left, since libraries are fast along wide rows."""
+    if d.shape[-1] < x.shape[-1]:
+        return torch.bmm(d.mT, x).mT
+    if len(x) == 1:  # a batch of one that is part of a larger tensor would be copied
+        return torch.mm(x[0].mT, d[0]).unsqueeze(0)
+    return torch.bmm(x.mT, d)
 
 
 def backward_to_input(layers: Sequence[Layer], tape: Tape, output_gradient: Tensor) -> Tensor:

@@ -169,7 +169,7 @@ class Trainer:
         ).to(self.device)
         one = slice(seed_index, seed_index + 1)
         inputs = gap_inputs(self.layout, rows[None], noise[None], self.scaling.gap_deviation[one])
-        gap = dynamics_gap(self.state, inputs, one)
+        gap = dynamics_gap(self.state, *inputs, one)
         return gap.u[0].cpu().numpy(), gap.ratio[0].cpu().numpy()
 
     def save(self, path: str | Path) -> None:

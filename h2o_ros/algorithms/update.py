@@ -20,10 +20,12 @@ from h2o_ros.algorithms.networks import (
     Layer,
     Parameters,
     Tape,
+    affine,
     backward,
     backward_to_input,
     flatten,
     forward,
+    forward_after_first,
 )
 from h2o_ros.algorithms.state import State
 
@@ -80,7 +82,7 @@ def update(
         losses_of_classifiers, gradient = _classifier_gradient(state, inputs)
         adam_step(state.classifier_parameters, gradient, rates)
         metrics = dict(zip(CLASSIFIER_LOSSES, losses_of_classifiers, strict=True))
-        gap = dynamics_gap(state, inputs.gap)
+        gap = dynamics_gap(state, inputs.gap, inputs.drawn)
     gradient, measured = _agent_gradient(state, inputs, gap, beta, measure)
     adam_step(agent, gradient, rates)
     state.target.lerp_(agent.value[state.critic_span], config.tau)
@@ -107,14 +109,22 @@ def _classifier_gradient(state: State, inputs: Inputs) -> tuple[Tensor, Tensor]:
     return loss, flatten(gradients)
 
 
-def dynamics_gap(state: State, inputs: Tensor, seeds: slice = slice(None)) -> Gap:
-    """Run D_sas alone over rows arranged as Inputs.gap: (seeds, rows (1 + N), 2 O + A)."""
-    config, s = state.config, state.shape.seeds
+def dynamics_gap(state: State, taken: Tensor, drawn: Tensor, seeds: slice = slice(None)) -> Gap:
+    """Run D_sas alone over the steps taken and the next states drawn around theirs.
+
+    taken, drawn: as Inputs.gap and Inputs.drawn, of these seeds. The first layer is linear: its
+    output for a drawn state is that for the step taken plus the offset's part.
+    """
+    config, s, o = state.config, state.shape.seeds, state.shape.observation
     layers = [
         Layer(layer.weight[s:][seeds], layer.bias[s:][seeds])
         for layer in state.classifier_parameters.layers('classifiers')
     ]
-    log_ratio, u = losses.dynamics_gap(forward(layers, inputs)[0], config.gap_samples)
+    of_taken = affine(layers[0], taken).unsqueeze(2)
+    of_offset = torch.bmm(drawn.flatten(1, 2), layers[0].weight[:, -o:])
+    first = of_taken + of_offset.unflatten(1, drawn.shape[1:3])
+    outputs, _ = forward_after_first(layers, first.flatten(1, 2), Tape([], []))
+    log_ratio, u = losses.dynamics_gap(outputs, config.gap_samples)
     return Gap(log_ratio.exp(), u.clamp(config.gap_minimum, config.gap_maximum))
 
 
