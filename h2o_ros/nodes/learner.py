@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import time
@@ -29,7 +30,7 @@ from h2o_ros.transitions import Transitions
 
 HEARTBEAT = 0.25  # s between two repetitions of the budget
 LISTENING = 1.0  # s that it listens before it says anything
-GUARDED = 10.0  # s in which a new learner gives way to another one on its topics
+GUARDED = 10.0  # s after that in which it still gives way to another one on its topics
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class Learner(BaseNode):
             words_to_resume(parameters),
         )
         self._session = secrets.randbits(63)
-        self._guard_until = time.monotonic() + GUARDED
+        # Nothing is heard while the bags load, however long that takes.
+        self._guard_until = math.inf
         self.create_subscription(RolloutBudget, 'rollout_budget', self._on_budget, LATCHED)
         self._real = self._load_bags() if config.real_batch else None
         self._trainer = self._make_trainer(config)
@@ -115,6 +117,7 @@ class Learner(BaseNode):
     def _begin(self) -> None:
         """Begin to train: nobody else was heard in the meantime."""
         self._start.cancel()
+        self._guard_until = time.monotonic() + GUARDED
         self._report.begin(self._trainer.updates, resumed=bool(self._settings.resume))
         self.create_subscription(TransitionBatch, 'transitions', self._on_transitions, EVERY)
         self.create_subscription(Evaluation, 'evaluation', self._on_evaluation, EVERY)
