@@ -84,10 +84,17 @@ def check_limits(field: dataclasses.Field, value: Any, where: str) -> None:
         )
     low, high = limits.get('minimum', -math.inf), limits.get('maximum', math.inf)
     if isinstance(value, (int, float)) and not low <= value <= high:
-        raise ConfigurationError(
-            f'{where}: expected {low} to {high} {limits.get("unit", "")}'.rstrip()
-            + f', got {value}'
-        )
+        raise ConfigurationError(f'{where}: expected {range_text(field)}, got {value}')
+
+
+def range_text(field: dataclasses.Field) -> str:
+    """Say which numbers `setting` allows, with their unit."""
+    low, high = field.metadata.get('minimum'), field.metadata.get('maximum')
+    if low is None:
+        text = 'any number' if high is None else f'{high} or less'
+    else:
+        text = f'{low} or more' if high is None else f'{low} to {high}'
+    return f'{text} {field.metadata.get("unit", "")}'.rstrip()
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:

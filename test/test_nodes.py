@@ -309,10 +309,17 @@ def test_a_second_learner_in_the_domain_is_refused(
         budgets = collect(node, RolloutBudget, 'rollout_budget', LATCHED)
         wait_until(lambda: budgets, 30, 'the first learner')
     others = start_parts(processes, node_environment, short_task, tmp_path / 'b', bag, 1000)
-    second = others['learner']()
-    text, _ = second.communicate(timeout=30)
-    assert second.returncode == 2
-    assert 'ROS_DOMAIN_ID' in text and 'Traceback' not in text
+    # without a guard later on: it is refused before it begins, however long it took to load
+    slow = 'from h2o_ros.nodes import learner; learner.GUARDED = 0.0; learner.main()'
+    words = ['--ros-args', '-p', f'task:={short_task}', '-p', f'bag:={bag}']
+    words += ['-p', f'output:={tmp_path}/c']
+    for second in (
+        others['learner'](),
+        processes.start([sys.executable, '-c', slow, *words], env=node_environment),
+    ):
+        text, _ = second.communicate(timeout=30)
+        assert second.returncode == 2
+        assert 'ROS_DOMAIN_ID' in text and 'Traceback' not in text
     first.send_signal(signal.SIGINT)
     first.communicate(timeout=30)
     assert first.returncode == 0
@@ -360,13 +367,13 @@ def test_policy_server_answers_and_refuses(
     ('node', 'words', 'expected'),
     [
         ('learner', ['-p', 'bag:=/nowhere/bag'], ['/nowhere/bag']),
-        ('learner', ['-p', 'seed:=-1'], ['seed', '0']),
+        ('learner', ['-p', 'seed:=-1'], ['seed: expected 0 or more, got -1']),
         ('learner', ['-p', 'seed:=abc'], ['seed', 'int']),
         ('learner', ['-p', 'algorithm:=magic'], ['magic', 'h2o_paper']),
         ('learner', ['-p', 'device:=abacus'], ['device', 'cpu, cuda', 'abacus']),
         ('learner', ['-p', 'task:=dancing'], ['dancing', 'standing_still']),
         ('sim_bridge', ['-p', 'gap:=tilted'], ['tilted', 'gravity']),
-        ('sim_bridge', ['-p', 'environments:=0'], ['environments', '1']),
+        ('sim_bridge', ['-p', 'environments:=0'], ['environments: expected 1 to', 'got 0']),
         ('policy_server', ['-p', 'policy:=/nowhere/policy.safetensors'], ['/nowhere/policy']),
         ('bag_recorder', ['-p', 'output:=/dev/null/bag'], ['/dev/null/bag']),
     ],

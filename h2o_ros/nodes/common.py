@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import dataclasses
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
-from h2o_ros.configuration import check_limits
+from h2o_ros.configuration import check_limits, range_text
 from h2o_ros.errors import ConfigurationError, H2OError
 
 T = TypeVar('T')
@@ -66,10 +67,10 @@ class BaseNode(Node):
                 expected = type(field.default).__name__
                 raise ConfigurationError(f'{where}: expected {expected}; {err}') from err
             except InvalidParameterValueException as err:
-                limits = f'{field.metadata.get("minimum")} to {field.metadata.get("maximum")}'
-                raise ConfigurationError(
-                    f'{where}: expected {limits} {field.metadata["unit"]}'.rstrip()
-                ) from err
+                # rclpy keeps the value that was refused in its own words only.
+                given = re.search(r'\((.*?)\)', str(err))
+                got = f', got {given[1]}' if given else ''
+                raise ConfigurationError(f'{where}: expected {range_text(field)}{got}') from err
             check_limits(field, value, where)
             values[field.name] = value
         return cls(**values)
