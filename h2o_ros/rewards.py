@@ -34,6 +34,9 @@ def fallen(next_observation: Fields, limit: float) -> np.ndarray:
     return np.abs(next_observation['theta']) > limit
 
 
+# The unit in which the functions above take a field.
+FIELD_UNITS = {'theta': 'rad', 'theta_dot': 'rad/s', 'x': 'm', 'x_dot': 'm/s', 'torque': 'N·m'}
+
 # name: (function, the largest reward of one step)
 REWARDS: dict[str, tuple[Callable[[Fields, Fields], np.ndarray], float]] = {
     'standing_still': (standing_still, 30.0),

@@ -180,6 +180,7 @@ def load_task(name_or_path: str | Path) -> Task:
         path = find_task(str(name_or_path))
     mapping = read_yaml(path)
     task = build(Task, mapping, str(path))
+    _check_units(task, path)
     _check_reward_fields(task, path)
     return task
 
@@ -218,6 +219,18 @@ def _by_name(names: list[str], rows: np.ndarray) -> dict[str, np.ndarray]:
     if rows.ndim != 2 or rows.shape[1] != len(names):
         raise ValueError(f'expected rows of {", ".join(names)}, got shape {rows.shape}')
     return {name: rows[:, column] for column, name in enumerate(names)}
+
+
+def _check_units(task: Task, path: Path) -> None:
+    units = {entry.name: entry.unit for entry in task.observation}
+    units |= {entry.name: entry.unit for entry in task.action}
+    for name, unit in units.items():
+        expected = rewards.FIELD_UNITS.get(name, unit)
+        if unit != expected:
+            raise ConfigurationError(
+                f'{path}: field {name!r}: unit: expected {expected}, as reward and simulator take '
+                f"it, got {unit!r}; convert by the sources' scale"
+            )
 
 
 def _check_reward_fields(task: Task, path: Path) -> None:

@@ -71,6 +71,8 @@ def test_contract_hash_ignores_what_a_policy_does_not_depend_on(edited):
     [
         (lambda c: c.update(colour='red'), ['task.yaml', "'colour'", 'known fields']),
         (lambda c: c['observation'][0].update(unit='deg'), ['observation[0]', 'unit', "'deg'"]),
+        (lambda c: c['observation'][0].update(unit='m'), ["'theta'", 'expected rad', "'m'"]),
+        (lambda c: c['action'][0].update(unit='A'), ["'torque'", 'expected N·m', "'A'", 'scale']),
         (lambda c: c['action'][0].update(lower=3.0), ['action[0]', 'lower limit', 'below']),
         (lambda c: c['action'][0].update(lower='low'), ['action[0]', 'lower', 'float', "'low'"]),
         (lambda c: c.update(rate=0.0), ['rate', '1.0 to 10000.0 Hz']),
