@@ -1,5 +1,6 @@
 """The policy file: it acts as the trainer does, in numpy alone, and refuses what is not it."""
 
+import shlex
 import subprocess
 import sys
 import time
@@ -7,11 +8,13 @@ import time
 import numpy as np
 import pytest
 
+from h2o_ros import cli
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.onnx_export import export_onnx, main
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.errors import PolicyError
+from h2o_ros.report.summary import next_command
 from h2o_ros.task import load_task
 from h2o_ros.transitions import Transitions
 
@@ -137,7 +140,9 @@ def test_onnx_acts_alike(policy, tmp_path):
     runtime = pytest.importorskip('onnxruntime')
     source, target = tmp_path / 'policy.safetensors', tmp_path / 'policy.onnx'
     policy.save(source)
-    assert main([str(source), str(target)]) == 0
+    # as a finished run's summary tells one to
+    command, *words = shlex.split(next_command(True, None, source))
+    assert (command, cli.main(words)) == ('h2o', 0)
     session = runtime.InferenceSession(target, providers=['CPUExecutionProvider'])
     (action,) = session.run(['action'], {'observation': OBSERVATION})
     np.testing.assert_allclose(action, policy.act(OBSERVATION), atol=1e-5)

@@ -324,7 +324,9 @@ def test_every_file_is_named_with_its_size_and_purpose(tmp_path):
 def test_the_next_command_is_resume_export_or_start(tmp_path, monkeypatch):
     monkeypatch.setenv('PATH', str(tmp_path))
     checkpoint, policy = tmp_path / 'my run' / 'checkpoint', tmp_path / 'policy.safetensors'
-    assert next_command(True, checkpoint, policy) == f'h2o export-onnx {policy}'
+    assert next_command(True, checkpoint, policy) == (
+        f'h2o export-onnx {policy} {tmp_path / "policy.onnx"}'
+    )
     assert next_command(False, checkpoint, policy) == (
         f"h2o launch train_sim.launch.py resume:='{checkpoint}'"
     )

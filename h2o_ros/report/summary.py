@@ -65,7 +65,8 @@ def next_command(
     """
     launch = 'ros2 launch h2o_ros' if shutil.which('ros2') else 'h2o launch'
     if finished and policy is not None:
-        return f'h2o export-onnx {shlex.quote(str(policy))}'
+        target = policy.with_suffix('.onnx')
+        return f'h2o export-onnx {shlex.quote(str(policy))} {shlex.quote(str(target))}'
     if not finished and checkpoint is not None:
         words = {'resume': checkpoint, **(arguments or {})}
         given = ' '.join(f'{name}:={shlex.quote(str(value))}' for name, value in words.items())
