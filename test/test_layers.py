@@ -1,6 +1,7 @@
 """The layers: left never imports right, neighbours do not import each other."""
 
 import ast
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,13 @@ def test_a_right_import_is_left_alone(relative, source):
 def test_the_package_file_is_empty():
     # rosidl installs an __init__.py of its own in the same place.
     assert (PACKAGE / '__init__.py').read_text() == ''
+
+
+def test_every_ros_package_that_is_imported_is_declared():
+    names = {name for path in FILES for name in imported(path.read_text())}
+    used = {name.split('.')[0] for name in names if name.split('.')[1:2] in (['msg'], ['srv'])}
+    used |= {'rclpy', 'rosbag2_py', 'launch', 'launch_ros'} & {n.split('.')[0] for n in names}
+    package = ElementTree.parse(PACKAGE.parent / 'package.xml')
+    declared = {entry.text for entry in package.iter() if entry.tag.endswith('depend')}
+    assert {'rclpy', 'launch', 'std_srvs'} <= used
+    assert used - {'h2o_ros'} <= declared
