@@ -1,11 +1,13 @@
 """Training without ROS: the same twice, to the last bit, and judged as the tables say."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from h2o_ros.experiments import train, wheel_legged
+from h2o_ros.experiments import train, training, wheel_legged
 from h2o_ros.experiments.comparison import passes
 from h2o_ros.report.run import CHECKPOINT, POLICY
 from h2o_ros.task import find_task, share_folder
@@ -39,6 +41,22 @@ def test_equal_seeds_give_equal_bytes(tmp_path, short_task):
     summary = json.loads((tmp_path / 'a' / 'summary.json').read_text())
     assert summary['updates'] == 200 and summary['episodes'] == 2
     assert summary['simulated_steps'] == pytest.approx(1200, abs=32)
+
+
+def test_interrupt_saves_and_resume_goes_on(tmp_path, short_task, monkeypatch, capsys):
+    def interrupted_at_once(trainer, *arguments, stopping, **options):
+        os.kill(os.getpid(), signal.SIGINT)
+        training.train(trainer, *arguments, stopping=stopping, **options)
+        assert trainer.updates == 0 and stopping()
+
+    monkeypatch.setattr(train, 'train', interrupted_at_once)
+    _, checkpoint = train_once(tmp_path / 'a', short_task)
+    assert 'resume:=' in capsys.readouterr().out
+    monkeypatch.undo()
+    path = tmp_path / 'saved'
+    path.write_bytes(checkpoint)
+    train_once(tmp_path / 'a', short_task, '--resume', str(path))
+    assert json.loads((tmp_path / 'a' / 'summary.json').read_text())['updates'] == 200
 
 
 def test_comparison_keeps_what_is_done_and_writes_table_and_picture(tmp_path, short_task, capsys):

@@ -150,4 +150,5 @@ def test_onnx_acts_alike(policy, tmp_path):
     assert metadata['contract_hash'] == TASK.contract_hash
     with pytest.raises(PolicyError, match='cannot be written'):
         export_onnx(policy, tmp_path / 'missing' / 'policy.onnx')
-    assert main([str(tmp_path / 'missing'), str(target)]) == 1
+    with pytest.raises(PolicyError, match='missing'):
+        main([str(tmp_path / 'missing'), str(target)])

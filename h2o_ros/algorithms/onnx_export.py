@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 
 from h2o_ros.algorithms import tensor_file
 from h2o_ros.algorithms.policy import Policy
-from h2o_ros.errors import H2OError, PolicyError
+from h2o_ros.errors import PolicyError
 
 OPSET = 17
 
@@ -86,18 +85,14 @@ def onnx_model(policy: Policy):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser('h2o export-onnx', description=__doc__)
     parser.add_argument('policy', help='policy file (.safetensors)')
     parser.add_argument('output', help='ONNX file to write')
     options = parser.parse_args(arguments)
-    try:
-        export_onnx(Policy.load(options.policy), options.output)
-    except H2OError as err:
-        print(f'error: {err}', file=sys.stderr)
-        return 1
+    export_onnx(Policy.load(options.policy), options.output)
     print(f'wrote {options.output}')
     return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    raise SystemExit(main())

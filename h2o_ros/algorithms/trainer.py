@@ -21,6 +21,7 @@ from h2o_ros.algorithms.replay import RowLayout, Scaling, SimulatedRows, make_ro
 from h2o_ros.algorithms.sampling import Sampler, generator
 from h2o_ros.algorithms.state import Shape, State
 from h2o_ros.algorithms.update import Rates, dynamics_gap, rates
+from h2o_ros.errors import ConfigurationError
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
 
@@ -48,7 +49,7 @@ class Trainer:
         if real is None and config.real_batch > 0:
             raise ValueError('real: expected recorded transitions, since real_batch is above 0')
         if torch.device(device).type == 'cuda' and not torch.cuda.is_available():
-            raise ValueError(f'device: {device!r} is not available here; use cpu')
+            raise ConfigurationError(f'device: {device!r} is not available here; use cpu')
         self.config, self.task, self.seeds, self.device = config, task, tuple(seeds), device
         self.layout = RowLayout(len(task.observation), len(task.action))
         shape = Shape(len(seeds), self.layout.observation, self.layout.action)

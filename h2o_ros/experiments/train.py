@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import time
 
 import numpy as np
 
-from h2o_ros.algorithms.config import algorithm_names, load_config
+from h2o_ros.algorithms.config import H2OConfig, algorithm_names, load_config
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.data.dataset import load_bags
 from h2o_ros.data.demonstration import chosen_bags
@@ -16,9 +17,10 @@ from h2o_ros.experiments.training import evaluate, train
 from h2o_ros.report.evaluation import EpisodeFigures
 from h2o_ros.report.picture import GapSample
 from h2o_ros.report.run import CHECKPOINT, POLICY, RunReport
+from h2o_ros.robot.description import robot_folder
 from h2o_ros.sim.gaps import gap_names
 from h2o_ros.sim.simulator import make_simulator
-from h2o_ros.task import load_task, task_names
+from h2o_ros.task import Task, load_task, task_names
 from h2o_ros.transitions import Transitions
 
 GAP_STEPS = 64  # control steps of the simulator at which the dynamics gap is shown
@@ -40,40 +42,82 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--episodes', type=int, default=10, help='of the final evaluation')
     parser.add_argument('--device', default='cpu', choices=('cpu', 'cuda'))
     parser.add_argument('--output', default='runs/train')
-    return parser.parse_args(arguments)
+    parser.add_argument('--resume', default='', help='checkpoint to go on from')
+    options = parser.parse_args(arguments)
+    for name, least in (('seed', 0), ('updates', 0), ('environments', 1), ('episodes', 1)):
+        if getattr(options, name) < least:
+            parser.error(
+                f'argument --{name}: expected {least} or more, got {getattr(options, name)}'
+            )
+    return options
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Train, evaluate on the virtual robot, and report."""
     options = parse(arguments)
     task = load_task(options.task)
+    robot_folder(task.robot)
     overrides = {'updates_total': options.updates} if options.updates else {}
     config = load_config(options.algorithm, **overrides)
-    report = RunReport(options.output, task, options.algorithm, options.seed, config.updates_total)
+    report = RunReport(
+        options.output, task, options.algorithm, options.seed, config.updates_total,
+        words_to_resume(options),
+    )  # fmt: skip
     real = _load_real(options, task, report) if config.real_batch else None
-    trainer = Trainer(config, task, real, [options.seed], options.device)
-    report.begin(0)
+    trainer = _make_trainer(options, config, task, real)
+    report.begin(trainer.updates, resumed=bool(options.resume))
 
     def after_chunk() -> None:
         if report.status_due():
             metrics = {name: float(value[0]) for name, value in trainer.metrics().items()}
             report.status(trainer.updates, metrics)
 
-    train(trainer, task, [options.seed], options.gap, options.environments, after_chunk)
+    interrupted: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: interrupted.append(number))
+    train(
+        trainer, task, [options.seed], options.gap, options.environments, after_chunk,
+        stopping=lambda: bool(interrupted),
+    )  # fmt: skip
+    signal.signal(signal.SIGINT, before)
     trainer.save(report.folder / CHECKPOINT)
-    policy = trainer.policy()
-    policy.save(report.folder / POLICY)
-    episodes = evaluate(policy, task, options.robot, options.episodes, seed=options.seed + 1)
-    report.evaluation(figures(trainer.updates, episodes))
-    text = report.finish(
-        trainer.updates,
-        trainer.simulated_steps,
-        _gap_sample(trainer, task, options),
-        real.observation if real is not None else np.zeros((0, 0)),
-        [row[:length] for row, length in zip(episodes.observation, episodes.lengths, strict=True)],
-    )
-    print(text, end='')
+    trainer.policy().save(report.folder / POLICY)
+    observed = real.observation if real is not None else np.zeros((0, 0))
+    print(_finish(options, trainer, task, report, observed), end='')
     return 0
+
+
+def words_to_resume(options: argparse.Namespace) -> dict[str, str | int]:
+    """Return the launch arguments that go on from here, those that differ from their defaults."""
+    words = {'task': options.task, 'bag': options.bag, 'algorithm': options.algorithm}
+    defaults = {'task': 'standing_still', 'bag': '', 'algorithm': 'h2o'}
+    return {k: v for k, v in words.items() if v != defaults[k]} | {'output': options.output}
+
+
+def _make_trainer(
+    options: argparse.Namespace, config: H2OConfig, task: Task, real: Transitions | None
+) -> Trainer:
+    if options.resume:
+        return Trainer.load(options.resume, config, task, real, options.device)
+    return Trainer(config, task, real, [options.seed], options.device)
+
+
+def _finish(
+    options: argparse.Namespace, trainer: Trainer, task: Task, report: RunReport,
+    observed: np.ndarray,
+) -> str:  # fmt: skip
+    """Evaluate a finished policy on the virtual robot, and write picture and summary."""
+    trajectories: list[np.ndarray] = []
+    if trainer.updates >= trainer.config.updates_total:
+        episodes = evaluate(
+            trainer.policy(), task, options.robot, options.episodes, seed=options.seed + 1
+        )
+        report.evaluation(figures(trainer.updates, episodes))
+        trajectories = [
+            row[:length]
+            for row, length in zip(episodes.observation, episodes.lengths, strict=True)
+        ]
+    gap = _gap_sample(trainer, task, options) if trainer.updates else None
+    return report.finish(trainer.updates, trainer.simulated_steps, gap, observed, trajectories)
 
 
 def figures(update: int, episodes: Episodes) -> EpisodeFigures:
@@ -89,7 +133,7 @@ def figures(update: int, episodes: Episodes) -> EpisodeFigures:
     )
 
 
-def _load_real(options: argparse.Namespace, task, report: RunReport) -> Transitions:
+def _load_real(options: argparse.Namespace, task: Task, report: RunReport) -> Transitions:
     began = time.monotonic()
     dataset = load_bags(chosen_bags(options.bag, task), task)
     report.message(f'{dataset.report}, loaded in {time.monotonic() - began:.1f} s')

@@ -21,8 +21,9 @@ def train(
     gap: str = 'none',
     environments: int = 32,
     after_chunk: Callable[[], None] = lambda: None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Train to the end, all seeds as one batch, each with a simulator of its own.
+    """Train to the end or until `stopping`; seeds are one batch, each with its own simulator.
 
     A chunk is one control step of every simulated robot and the updates that it earns.
     """
@@ -31,7 +32,7 @@ def train(
         make_simulator(task, 'simulator', batch=environments, seed=seed, gap=gap)
         for seed in (seeds if config.sim_batch else [])
     ]
-    while trainer.updates < config.updates_total:
+    while trainer.updates < config.updates_total and not stopping():
         if simulators:
             _roll_out(trainer, simulators)
             earned = (trainer.simulated_steps - config.warmup_steps) * config.updates_per_step

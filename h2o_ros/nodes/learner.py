@@ -75,6 +75,7 @@ class Learner(BaseNode):
         self.create_subscription(RolloutBudget, 'rollout_budget', self._on_budget, LATCHED)
         self._real = self._load_bags() if config.real_batch else None
         self._trainer = self._make_trainer(config)
+        self._first_update = self._trainer.updates
         self._pace = self._make_pace(config)
         newest = NewestSteps()
         self._topics = TrainingTopics(
@@ -99,7 +100,9 @@ class Learner(BaseNode):
     def _make_trainer(self, config: H2OConfig) -> Trainer:
         parameters = self._settings
         if parameters.resume:
-            return Trainer.load(parameters.resume, config, self._task, self._real)
+            return Trainer.load(
+                parameters.resume, config, self._task, self._real, parameters.device
+            )
         return Trainer(config, self._task, self._real, [parameters.seed], parameters.device)
 
     def _make_pace(self, config: H2OConfig) -> PaceMaker:
@@ -139,9 +142,13 @@ class Learner(BaseNode):
         self.create_service(Trigger, name, answer)
 
     def stop(self) -> None:
-        """Save a checkpoint and end: the training thread does both."""
+        """Save a checkpoint and end: the training thread does both.
+
+        Before the first update there is nothing to save, and the thread may be compiling for long.
+        """
         self._training.stop()
-        if not self._training.is_alive():
+        if self._trainer.updates == self._first_update:
+            self._report.message('stopped before the first update: nothing to save')
             self.finished = True
 
     def _on_budget(self, message: RolloutBudget) -> None:
