@@ -77,11 +77,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         policy = Path(folder) / 'policy.safetensors'
         save_policy(task, policy)
+        # elsewhere than in the source folder, which would hide the built messages
         server = subprocess.Popen(
-            [
-                sys.executable, '-m', 'h2o_ros.nodes.policy_server',
-                '--ros-args', '-p', f'policy:={policy}',
-            ]
+            [sys.executable, '-m', 'h2o_ros.nodes.policy_server', '--ros-args',
+             '-p', f'policy:={policy}'],
+            cwd=folder,
         )  # fmt: skip
         try:
             rclpy.init()

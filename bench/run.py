@@ -32,6 +32,11 @@ SECTIONS = {
         'Algorithms on the standard robot, trained on its demonstration',
         [*COMPARE, '--output', 'runs/wheel_legged'],
     ),
+    'fresh': (
+        'The same with five other seeds',
+        [*COMPARE, '--first-seed', '5', '--algorithms', 'h2o,real_only', '--output',
+         'runs/wheel_legged_fresh'],
+    ),
     'hard': (
         'Algorithms on the hard robot, trained on its demonstration',
         [*COMPARE, '--robot', 'hard', '--bag', HARD_BAG, '--output', 'runs/wheel_legged_hard'],
