@@ -315,7 +315,8 @@ def test_a_second_learner_in_the_domain_is_refused(
     words += ['-p', f'output:={tmp_path}/c']
     for second in (
         others['learner'](),
-        processes.start([sys.executable, '-c', slow, *words], env=node_environment),
+        # elsewhere than in the source folder, which would hide the built messages
+        processes.start([sys.executable, '-c', slow, *words], env=node_environment, cwd=tmp_path),
     ):
         text, _ = second.communicate(timeout=30)
         assert second.returncode == 2
