@@ -72,11 +72,7 @@ def draw_comparison(results: list[dict[str, Any]], path: Path) -> None:
     panels[2].axvline(LARGEST_TORQUE, color='black', linewidth=0.8, linestyle='--')
     panels[0].axvline(SURVIVING_SHARE, color='black', linewidth=0.8, linestyle='--')
     figure.legend(*panels[0].get_legend_handles_labels(), loc='outside lower center', ncols=3)
-    source = results[0].get('robot', 'standard')
-    figure.suptitle(
-        f'Final policies, trained on recordings of the {source} robot; a dot a seed, values '
-        'beyond an axis at its end'
-    )
+    figure.suptitle('Final policies: a dot a seed, values beyond an axis at its end')
     figure.savefig(path, dpi=110)
 
 
