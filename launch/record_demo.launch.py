@@ -1,4 +1,4 @@
-"""Record a scripted operator who drives the virtual robot: the demonstration bag."""
+"""Record a scripted operator who drives the virtual robot in lockstep: the demonstration bag."""
 
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
 from h2o_ros.launching.ros import make_launch_description
@@ -11,7 +11,7 @@ def nodes(arguments):
     load_task(task)
     return [
         NodeProcess(
-            'virtual_robot',
+            'lockstep_robot',
             parameters={
                 'task': task,
                 'model': arguments['robot'],

@@ -1,4 +1,4 @@
-"""Node virtual_robot: the high-fidelity model, as a robot that publishes its sensors.
+"""Node lockstep_robot: the high-fidelity model, as a robot that waits for each answer.
 
 It moves one control period for each action that answers its newest observation, so a recording
 made on a loaded machine equals one made on an idle machine; `real_time` holds it to the clock.
@@ -37,11 +37,11 @@ class Parameters:
     real_time: bool = setting(False, '', 'hold to the clock instead of going as fast as it can')
 
 
-class VirtualRobot(BaseNode):
+class LockstepRobot(BaseNode):
     """One simulated robot with an IMU and wheel encoders."""
 
     def __init__(self) -> None:
-        super().__init__('virtual_robot')
+        super().__init__('lockstep_robot')
         self._settings = parameters = self.read_parameters(Parameters)
         self._task = load_task(parameters.task)
         endless = dataclasses.replace(self._task, horizon=2**62)  # a robot has no horizon
@@ -131,7 +131,7 @@ def joints_message(readings: dict[str, float], stamp: Time) -> JointState:
 
 def main() -> None:
     """Run the node."""
-    run(VirtualRobot)
+    run(LockstepRobot)
 
 
 if __name__ == '__main__':
