@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.data.dataset import load_bags
+from h2o_ros.errors import ConfigurationError
 from h2o_ros.msg import (
     Action,
     DynamicsGap,
@@ -31,6 +33,7 @@ from h2o_ros.msg import (
 from h2o_ros.msg import Policy as PolicyMessage
 from h2o_ros.nodes.common import BEST_EFFORT, EVERY, LATCHED, LATEST, to_floats
 from h2o_ros.nodes.conversions import policy_to_message, transitions_to_message
+from h2o_ros.nodes.sole_run import SoleRun
 from h2o_ros.task import load_task
 from h2o_ros.transitions import Transitions
 
@@ -292,21 +295,80 @@ def test_the_learner_may_come_back_to_parts_that_run_on(
         assert part.wait(timeout=30) == 0, name
 
 
-def test_a_second_learner_in_the_domain_is_refused(
-    tmp_path, processes, node_environment, short_task, bag
+def test_a_second_learner_in_the_domain_is_refused_whatever_the_first_does(
+    tmp_path, processes, node_environment, ros_domain, wait_until
 ):
-    starters = start_parts(processes, node_environment, short_task, tmp_path / 'a', bag, 1000)
-    first = starters['learner']()
-    while 'compiling' not in first.stdout.readline():
-        assert first.poll() is None
-    others = start_parts(processes, node_environment, short_task, tmp_path / 'b', bag, 1000)
-    second = others['learner']()
+    environment = node_environment | {'TMPDIR': str(tmp_path)}
+    lock = tmp_path / f'h2o_ros_domain_{ros_domain}.rollout_budget.lock'
+
+    def start(name):
+        words = ('-p', f'output:={tmp_path / name}', '-p', 'algorithm:=sac')
+        return processes.start_node('learner', environment, *words)
+
+    first = start('a')
+    wait_until(lambda: lock.exists() and lock.read_text() == f'{first.pid}\n', 30, 'the lock')
+    first.send_signal(signal.SIGSTOP)  # it loads for ever and says nothing
+    second = start('b')
     text, _ = second.communicate(timeout=30)
     assert second.returncode == 2
+    assert len(text.splitlines()) == 1 and f'another run (process {first.pid})' in text, text
+    assert f'domain {ros_domain} on /rollout_budget; set ROS_DOMAIN_ID' in text
+    assert not (tmp_path / 'b').exists(), 'it had begun'
+    first.kill()
+    first.wait()
+    third = start('c')
+    assert any('compiling' in line for line in third.stdout), 'it did not begin'
+    third.send_signal(signal.SIGINT)
+    third.communicate(timeout=30)
+    assert third.returncode == 0
+
+
+def test_a_run_on_another_machine_is_given_way_to(
+    tmp_path, processes, node_environment, ros_domain
+):
+    with listener(ros_domain) as node:
+        budgets = node.create_publisher(RolloutBudget, 'rollout_budget', LATCHED)
+        node.create_timer(0.25, lambda: budgets.publish(RolloutBudget(session=1)))
+        words = ('-p', f'output:={tmp_path / "run"}', '-p', 'algorithm:=sac')
+        learner = processes.start_node('learner', node_environment, *words)
+        text, _ = learner.communicate(timeout=60)
+    assert learner.returncode == 2
+    assert text.splitlines()[-1].startswith('error: another run is training in ROS domain'), text
     assert 'ROS_DOMAIN_ID' in text and 'Traceback' not in text
-    first.send_signal(signal.SIGINT)
-    first.communicate(timeout=30)
-    assert first.returncode == 0
+
+
+@contextlib.contextmanager
+def learner_node(domain, namespace=''):
+    context = rclpy.Context()
+    context.init(domain_id=domain)
+    node = rclpy.create_node('learner', context=context, namespace=namespace)
+    try:
+        yield node
+    finally:
+        node.destroy_node()
+        context.try_shutdown()
+
+
+def test_a_run_in_another_namespace_is_left_alone(tmp_path, ros_domain, monkeypatch):
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+    with learner_node(ros_domain) as node, learner_node(ros_domain, 'other') as other:
+        SoleRun(node, 1)
+        SoleRun(other, 2)
+        with pytest.raises(ConfigurationError, match=rf'process {os.getpid()}.* namespace$'):
+            SoleRun(node, 3)
+        topics = ('rollout_budget', 'other.rollout_budget')
+        names = {f'h2o_ros_domain_{ros_domain}.{topic}.lock' for topic in topics}
+        assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_a_lock_that_cannot_be_had_is_told_and_training_goes_on(
+    tmp_path, ros_domain, monkeypatch, capfd
+):
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+    (tmp_path / f'h2o_ros_domain_{ros_domain}.rollout_budget.lock').mkdir()
+    with learner_node(ros_domain) as node:
+        SoleRun(node, 1)
+    assert 'Is a directory' in capfd.readouterr().err
 
 
 def test_policy_server_answers_and_refuses(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
+import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from h2o_ros.errors import ConfigurationError
+from h2o_ros.locks import FileLock, HeldError
 from h2o_ros.report.evaluation import EpisodeFigures
 from h2o_ros.report.output import FolderLock, prepare_output_folder
 from h2o_ros.report.picture import (
@@ -378,9 +383,61 @@ def test_a_folder_in_use_names_the_process_and_is_free_when_that_ends(tmp_path):
             FolderLock(tmp_path)
         other.kill()
         other.wait()
-    with FolderLock(tmp_path), pytest.raises(ConfigurationError, match='in use'):
+    lock = FolderLock(tmp_path)
+    with pytest.raises(
+        ConfigurationError, match=rf'in use by another run \(process {os.getpid()}'
+    ):
         FolderLock(tmp_path)
+    lock.close()
+    lock.close()
     FolderLock(tmp_path).close()
+
+
+def test_a_folder_whose_lock_cannot_be_opened_is_refused(tmp_path):
+    (tmp_path / '.lock').mkdir()
+    with pytest.raises(ConfigurationError, match=r'cannot be locked \(Is a directory\)'):
+        FolderLock(tmp_path)
+
+
+@contextlib.contextmanager
+def as_user(number):
+    os.seteuid(number)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='needs root, to be two users')
+def test_a_lock_for_everyone_is_taken_by_one_user_after_another():
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o1777)  # as the system's folder for temporary files
+        path = Path(folder) / 'lock'
+        with as_user(65534):
+            FileLock(path, everyone=True).close()
+        with as_user(65533):
+            lock = FileLock(path, everyone=True)
+        for user in (65534, 65533, 0):
+            with as_user(user), pytest.raises(HeldError, match=f'process {os.getpid()}'):
+                FileLock(path, everyone=True)
+        lock.close()
+        path.chmod(0o600)
+        with as_user(65533), pytest.raises(PermissionError):
+            FileLock(path, everyone=True)
+
+
+def test_a_lock_follows_no_link_and_believes_no_text(tmp_path):
+    target = tmp_path / 'target'
+    target.write_text('mine')
+    (tmp_path / 'link').symlink_to(target)
+    with pytest.raises(OSError, match='symbolic links'):
+        FileLock(tmp_path / 'link', everyone=True)
+    assert target.read_text() == 'mine'
+    lock = FileLock(target)
+    target.write_text('error: all is lost')
+    with pytest.raises(HeldError, match='process unknown'):
+        FileLock(target)
+    lock.close()
 
 
 def test_figures_of_unequal_length_are_refused():

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import os
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,10 +14,10 @@ from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.configuration import setting
 from h2o_ros.data.dataset import load_bags
 from h2o_ros.data.demonstration import chosen_bags
-from h2o_ros.errors import ConfigurationError
-from h2o_ros.msg import Evaluation, RolloutBudget, TransitionBatch
-from h2o_ros.nodes.common import EVERY, LATCHED, BaseNode, run
+from h2o_ros.msg import Evaluation, TransitionBatch
+from h2o_ros.nodes.common import EVERY, BaseNode, run
 from h2o_ros.nodes.conversions import figures_from_message, transitions_from_message
+from h2o_ros.nodes.sole_run import SoleRun
 from h2o_ros.nodes.training import NewestSteps, TrainingThread
 from h2o_ros.nodes.training_topics import TrainingTopics
 from h2o_ros.pacing import PaceMaker
@@ -30,7 +27,6 @@ from h2o_ros.transitions import Transitions
 
 HEARTBEAT = 0.25  # s between two repetitions of the budget
 LISTENING = 1.0  # s that it listens before it says anything
-GUARDED = 10.0  # s after that in which it still gives way to another one on its topics
 
 
 @dataclass(frozen=True)
@@ -58,6 +54,8 @@ class Learner(BaseNode):
     def __init__(self) -> None:
         super().__init__('learner')
         self._settings = parameters = self.read_parameters(Parameters)
+        self._session = secrets.randbits(63)
+        self._sole = SoleRun(self, self._session)
         self._task = load_task(parameters.task)
         overrides = {'updates_total': parameters.updates} if parameters.updates else {}
         config = load_config(parameters.algorithm, **overrides)
@@ -69,10 +67,6 @@ class Learner(BaseNode):
             config.updates_total,
             words_to_resume(parameters),
         )
-        self._session = secrets.randbits(63)
-        # Nothing is heard while the bags load, however long that takes.
-        self._guard_until = math.inf
-        self.create_subscription(RolloutBudget, 'rollout_budget', self._on_budget, LATCHED)
         self._real = self._load_bags() if config.real_batch else None
         self._trainer = self._make_trainer(config)
         self._first_update = self._trainer.updates
@@ -120,7 +114,7 @@ class Learner(BaseNode):
     def _begin(self) -> None:
         """Begin to train: nobody else was heard in the meantime."""
         self._start.cancel()
-        self._guard_until = time.monotonic() + GUARDED
+        self._sole.begin()
         self._report.begin(self._trainer.updates, resumed=bool(self._settings.resume))
         self.create_subscription(TransitionBatch, 'transitions', self._on_transitions, EVERY)
         self.create_subscription(Evaluation, 'evaluation', self._on_evaluation, EVERY)
@@ -150,15 +144,6 @@ class Learner(BaseNode):
         if self._trainer.updates == self._first_update:
             self._report.message('stopped before the first update: nothing to save')
             self.finished = True
-
-    def _on_budget(self, message: RolloutBudget) -> None:
-        """Give way to a learner that was there first; later comers give way to this one."""
-        if message.session != self._session and time.monotonic() < self._guard_until:
-            raise ConfigurationError(
-                f'another run is training in ROS domain {os.environ.get("ROS_DOMAIN_ID", "0")} '
-                f'on {self.resolve_topic_name("rollout_budget")}; set ROS_DOMAIN_ID to another '
-                'number (0 to 101) for one of them'
-            )
 
     def _on_heartbeat(self) -> None:
         self._topics.publish_budget()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import tempfile
-import weakref
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 
 from h2o_ros.errors import ConfigurationError
+from h2o_ros.locks import FileLock, HeldError
 from h2o_ros.report.text import format_size
 
 MINIMUM_FREE = 200_000_000  # bytes: checkpoints are written beside the old ones before replacing
@@ -68,48 +65,20 @@ def set_aside(folder: Path, patterns: Iterable[str]) -> Path | None:
     return aside
 
 
-class FolderLock:
+class FolderLock(FileLock):
     """Holds a folder for this process until closed or the process ends, however it ends."""
 
     def __init__(self, folder: str | Path) -> None:
         """Take the lock; ConfigurationError names the process that has it."""
         try:
-            file = os.open(Path(folder) / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+            super().__init__(Path(folder) / LOCK_NAME)
+        except HeldError as err:
+            raise ConfigurationError(
+                f'output folder {folder}: in use by another run (process {err.process}); '
+                'end it or choose another output folder'
+            ) from err
         except OSError as err:
             raise ConfigurationError(
                 f'output folder {folder}: cannot be locked ({err.strerror}); '
                 'choose another output folder'
             ) from err
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as err:
-            holder = os.read(file, 32).decode(errors='replace').strip() or 'unknown'
-            os.close(file)
-            raise ConfigurationError(
-                f'output folder {folder}: in use by another run (process {holder}); '
-                'end it or choose another output folder'
-            ) from err
-        os.ftruncate(file, 0)
-        os.write(file, f'{os.getpid()}\n'.encode())
-        self._release = weakref.finalize(self, _unlock, file)
-
-    def close(self) -> None:
-        """Let the folder go; a second call does nothing."""
-        self._release()
-
-    def __enter__(self) -> FolderLock:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-def _unlock(file: int) -> None:
-    # The file itself stays: another process may have opened it already.
-    os.ftruncate(file, 0)
-    os.close(file)
