@@ -10,6 +10,7 @@ from h2o_ros.errors import H2OError
 # name: (what it does, module:function that takes the remaining arguments)
 COMMANDS = {
     'launch': ('run a launch file, as `ros2 launch h2o_ros`', 'h2o_ros.launching.command:main'),
+    'run': ('run one node, as `ros2 run h2o_ros`', 'h2o_ros.launching.run_node:main'),
     'train': ('train in one process, without ROS', 'h2o_ros.experiments.train:main'),
     'import-recording': (
         'make a bag from text or HDF5 columns',

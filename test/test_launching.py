@@ -48,6 +48,7 @@ NODES = {
     "os._exit(int(os.environ['TEST_CODE']))\nnote('pid', os.getpid())\ntime.sleep(60)",
     'short': 'time.sleep(0.3)\nsys.exit(int(os.environ.get("TEST_CODE", 0)))',
     'plain': "assert signal.SIG_IGN not in ORIGINAL\nnote('pid', os.getpid())\ntime.sleep(60)",
+    'polite': "print('niceness', os.nice(0))",
     'echo': "print('\\n'.join(sys.argv[1:]))\nprint(Path(sys.argv[-1]).read_text())",
 }
 LAUNCH_FILE = """
@@ -69,6 +70,7 @@ processes.RESPAWN_DELAY = {delay}
 child.ESCALATION = ((signal.SIGINT, {patience}), (signal.SIGTERM, 0.3), (signal.SIGKILL, 1))
 sys.exit(cli.main(['launch', *sys.argv[1:]]))
 """
+RUN = "import sys; from h2o_ros import cli; sys.exit(cli.main(['run', *sys.argv[1:]]))"
 
 
 class Launch:
@@ -90,7 +92,10 @@ class Launch:
         file = self.folder / 'test.launch.py'
         file.write_text(LAUNCH_FILE.format(nodes=nodes))
         code = START.format(patience=patience, delay=delay)
-        command = [sys.executable, '-c', code, str(file), *words]
+        return self.start_command([sys.executable, '-c', code, str(file), *words], **environment)
+
+    def start_command(self, command, **environment):
+        """Run a command on this prefix."""
         return self._processes.start(command, env=self.environment | environment)
 
     def noted(self, name, what='pid'):
@@ -241,6 +246,31 @@ def test_names_topics_and_parameters_reach_the_node(launch):
     assert 'robot/talker' in output
 
 
+def test_a_node_may_give_way_to_others(launch):
+    process = launch.start("NodeProcess('polite', required=True, nice=7)")
+    output = process.communicate(timeout=20)[0]
+    assert process.returncode == 0, output
+    assert f'niceness {os.nice(0) + 7}' in output
+
+
+@pytest.mark.parametrize('words', [['echo', 'one', __file__], ['short']])
+def test_a_node_runs_alone_as_under_ros2_run(launch, words):
+    command = [sys.executable, '-c', RUN, *words]
+    process = launch.start_command(command, TEST_CODE='3')
+    output = process.communicate(timeout=20)[0]
+    assert process.returncode == (0 if words[0] == 'echo' else 3)
+    if words[0] == 'echo':
+        assert output.startswith(f'one\n{__file__}\n')
+
+
+def test_an_unknown_node_is_one_line_that_lists_the_known(launch):
+    process = launch.start_command([sys.executable, '-c', RUN, 'sorcerer'])
+    output = process.communicate(timeout=20)[0]
+    assert output.startswith("error: unknown node 'sorcerer'; choose one of echo, ")
+    assert output.count('\n') == 1
+    assert process.returncode == 2
+
+
 def test_the_parameter_file_is_what_ros_reads(tmp_path, ros_domain):
     rclpy = pytest.importorskip('rclpy')
     (tmp_path / 'lib' / 'h2o_ros').mkdir(parents=True)
@@ -351,7 +381,7 @@ def stand_in(monkeypatch):
             self, *, executable, package=None, name=None, namespace=None, exec_name=None,
             parameters=None, remappings=None, ros_arguments=None, arguments=None,
             output='log', additional_env=None, sigterm_timeout='5', on_exit=None,
-            respawn=False, respawn_delay=None,
+            respawn=False, respawn_delay=None, prefix=None,
         ):  # fmt: skip
             given = dict(locals())
             super().__init__(**{k: v for k, v in given.items() if k not in ('self', '__class__')})
@@ -402,6 +432,7 @@ def test_both_ways_start_the_same_nodes(path, monkeypatch):
         assert node['name'] == (process.name or process.executable)
         assert node['namespace'] == process.namespace
         assert tuple(node['remappings']) == process.remappings
+        assert node['prefix'] == (f'nice -n {process.nice}' if process.nice else None)
         values = {k: getattr(v, 'value', v) for k, v in node['parameters'][0].items()}
         assert values == process.parameters
         texts = [v for v in node['parameters'][0].values() if hasattr(v, 'value_type')]

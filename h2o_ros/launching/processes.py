@@ -49,7 +49,8 @@ def command_line(process: NodeProcess, prefix: Path, folder: Path) -> list[str]:
     parameters = folder / f'{process.label.replace("/", "_")}.yaml'
     content = {'/**': {'ros__parameters': dict(process.parameters)}}
     parameters.write_text(json.dumps(content), encoding='utf-8')
-    words = [sys.executable, str(executable), '--ros-args']
+    words = ['nice', '-n', str(process.nice)] if process.nice else []
+    words += [sys.executable, str(executable), '--ros-args']
     words += ['-r', f'__node:={process.name or process.executable}']
     if process.namespace:
         words += ['-r', f'__ns:=/{process.namespace}']

@@ -76,6 +76,7 @@ def _make_node(process: NodeProcess) -> Any:
         parameters=[parameters],
         remappings=list(process.remappings),
         output='screen',
+        prefix=f'nice -n {process.nice}' if process.nice else None,
         additional_env=node_environment(os.environ),
         respawn=process.respawn,
         respawn_delay=RESPAWN_DELAY,
