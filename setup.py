@@ -11,11 +11,14 @@ setup(
     packages=find_packages(include=['h2o_ros', 'h2o_ros.*']),
     # Names alone: requirements.txt pins the versions.
     install_requires=[
+        'cantools',
         'h5py',
         'honcho',
         'matplotlib',
+        'msgpack',
         'mujoco',
         'numpy',
+        'python-can',
         'PyYAML',
         'rich',
         'rosbags',

@@ -23,3 +23,7 @@ class CheckpointError(H2OError):
 
 class SimulationError(H2OError):
     """A robot model is unknown or its state left the finite numbers."""
+
+
+class RobotError(H2OError):
+    """Motors, bus or sensors do not answer as they must."""
