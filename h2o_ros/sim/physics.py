@@ -50,9 +50,12 @@ class Physics:
         """Step all copies under control (N, K, U); return the states after each step (N, K, S)."""
         batch, count = control.shape[:2]
         states = np.empty((batch, count, self._width))
-        self._rollout.rollout(
-            self.model, self._data, self.state, control, nstep=count, state=states
-        )
+        if batch == count == 1:
+            self._step_once(control[0, 0], states[0, 0])
+        else:
+            self._rollout.rollout(
+                self.model, self._data, self.state, control, nstep=count, state=states
+            )
         self.state = states[:, -1].copy()
         if not np.isfinite(self.state).all():
             row = int(np.flatnonzero(~np.isfinite(self.state).all(1))[0])
@@ -60,3 +63,15 @@ class Physics:
                 f'robot {row} left the finite numbers; check the model parameters and the actions'
             )
         return states
+
+    def _step_once(self, control: np.ndarray, state: np.ndarray) -> None:
+        """Step the only copy once, into state (S,): the same numbers at half of a rollout's cost.
+
+        A robot in real time takes a thousand of these a second.
+        """
+        data = self._data[0]
+        mujoco.mj_setState(self.model, data, self.state[0], _FULL)
+        data.qacc_warmstart[:] = 0.0  # where a rollout begins
+        data.ctrl[:] = control
+        mujoco.mj_step(self.model, data)
+        mujoco.mj_getState(self.model, data, state, _FULL)

@@ -10,6 +10,7 @@ left_wheel_velocity    (N,) rad/s; right_wheel_velocity likewise
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,12 @@ from h2o_ros.sim.parameters import apply_parameters, standing_pose
 from h2o_ros.sim.physics import Physics, read_model
 
 WHEELS = ('left_wheel', 'right_wheel')
+READINGS = (
+    'pitch',
+    'pitch_rate',
+    *(f'{name}_position' for name in WHEELS),
+    *(f'{name}_velocity' for name in WHEELS),
+)
 
 
 class Plant(Protocol):
@@ -112,10 +119,14 @@ class VirtualPlant:
         self._wheel_columns += [self.physics.velocity(name) for name in WHEELS]
         # wheels[:, -1 - k] was true k physics steps ago
         self.wheels = np.zeros((batch, self._wheel_age + 1, len(self._wheel_columns)))
+        self._body_columns = [self.physics.position('pitch'), self.physics.velocity('pitch')]
+        self._errors = SensorErrors.of(parameters)
+        self._all = np.arange(batch)
+        self._values = np.zeros((len(READINGS), batch))
         self._readings: dict[str, np.ndarray] = {}
         zeros = np.zeros(batch)
         names = ('theta', 'theta_dot', 'x', 'x_dot')
-        self.reset(np.arange(batch), {name: zeros for name in names})
+        self.reset(self._all, {name: zeros for name in names})
 
     def reset(self, rows: np.ndarray, start: dict[str, np.ndarray]) -> None:
         """Stand rows on the floor, legs at rest under the load, no torque under way."""
@@ -145,14 +156,14 @@ class VirtualPlant:
 
     def advance(self, torque: np.ndarray) -> None:
         """Issue the total torque; what acts is older by the delay, scaled and filtered."""
-        self.commands = np.roll(self.commands, 1, axis=1)
+        self.commands[:, 1:] = self.commands[:, :-1]
         self.commands[:, 0] = torque
         acting = self.parameters.torque_gain * self.commands[:, self._issued]
         acting = 0.5 * (acting + self._next_ripple()[:, None])
         states = self.physics.advance(np.repeat(acting[:, :, None], 2, axis=2))
         newest = states[:, :, self._wheel_columns]
         self.wheels = np.concatenate([self.wheels, newest], axis=1)[:, -1 - self._wheel_age :]
-        self._measure(np.arange(self.batch))
+        self._measure(self._all)
 
     def warm(self, torque: np.ndarray) -> None:
         """Put torques (N, P) of the last P periods, oldest first, on their way; P spans the delay.
@@ -195,29 +206,39 @@ class VirtualPlant:
         return self._ripple
 
     def _measure(self, rows: np.ndarray) -> None:
-        chosen, columns = self.parameters, self.physics
-        state, wheels = self.physics.state[rows], self.wheels[rows, 0]
-        noise = self._generator.standard_normal((4, len(rows)))
-        pitch = state[:, columns.position('pitch')] + chosen.theta_bias
-        rate = state[:, columns.velocity('pitch')] + chosen.theta_dot_bias
-        speed_noise, speed_step = chosen.wheel_velocity_noise, chosen.wheel_velocity_step
-        fresh = {
-            'pitch': quantise(pitch + chosen.theta_noise * noise[0], chosen.theta_step),
-            'pitch_rate': quantise(
-                rate + chosen.theta_dot_noise * noise[1], chosen.theta_dot_step
-            ),
-        }
-        for i, name in enumerate(WHEELS):
-            fresh[f'{name}_position'] = quantise(wheels[:, i], chosen.wheel_step)
-            fresh[f'{name}_velocity'] = quantise(
-                wheels[:, 2 + i] + speed_noise * noise[2 + i], speed_step
-            )
-        if not self._readings:
-            self._readings = {name: np.zeros(self.batch) for name in fresh}
-        for name, values in fresh.items():
-            changed = self._readings[name].copy()
-            changed[rows] = values
-            self._readings[name] = changed
+        errors = self._errors
+        noise = self._generator.standard_normal((len(errors.noisy), len(rows)))
+        true = np.empty((len(READINGS), len(rows)))
+        true[:2] = self.physics.state[rows][:, self._body_columns].T
+        true[2:] = self.wheels[rows, 0].T
+        true += errors.bias
+        true[errors.noisy] += errors.noise * noise
+        self._values = self._values.copy()  # whoever holds the last readings keeps them
+        self._values[:, rows] = quantise(true, errors.step)
+        self._readings = dict(zip(READINGS, self._values, strict=True))
+
+
+@dataclass(frozen=True)
+class SensorErrors:
+    """What the sensors add, a row for each of READINGS, (6, 1) each; SI units.
+
+    noise (4, 1) belongs to the readings at the indices `noisy`.
+    """
+
+    bias: np.ndarray
+    noise: np.ndarray
+    noisy: list[int]
+    step: np.ndarray
+
+    @classmethod
+    def of(cls, chosen: RobotParameters) -> SensorErrors:
+        """Take bias, noise and resolution from a robot's parameters."""
+        wheel, speed = [chosen.wheel_step] * 2, [chosen.wheel_velocity_step] * 2
+        bias = [chosen.theta_bias, chosen.theta_dot_bias, 0.0, 0.0, 0.0, 0.0]
+        noise = [chosen.theta_noise, chosen.theta_dot_noise, *[chosen.wheel_velocity_noise] * 2]
+        step = [chosen.theta_step, chosen.theta_dot_step, *wheel, *speed]
+        columns = [np.array(values)[:, None] for values in (bias, noise, step)]
+        return cls(columns[0], columns[1], [0, 1, 4, 5], columns[2])
 
 
 def read_sensors(physics: Physics, state: np.ndarray) -> dict[str, np.ndarray]:
@@ -242,6 +263,8 @@ def issue_ages(delay: float, timestep: float, count: int) -> np.ndarray:
     return np.array([max(0, -((j - steps) // count)) for j in range(count)])
 
 
-def quantise(values: np.ndarray, step: float) -> np.ndarray:
+def quantise(values: np.ndarray, step: float | np.ndarray) -> np.ndarray:
     """Round to the nearest multiple of step; a step of zero leaves the values as they are."""
-    return values if step == 0.0 else step * np.round(values / step)
+    exact = np.equal(step, 0.0)
+    whole = np.where(exact, 1.0, step)
+    return np.where(exact, values, whole * np.round(values / whole))
