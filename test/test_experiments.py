@@ -9,7 +9,10 @@ import pytest
 
 from h2o_ros.experiments import train, training, wheel_legged
 from h2o_ros.experiments.comparison import passes
+from h2o_ros.launching.command import load_graph
+from h2o_ros.launching.installation import find_launch_file
 from h2o_ros.report.run import CHECKPOINT, POLICY
+from h2o_ros.report.summary import words_to_resume
 from h2o_ros.task import find_task, share_folder
 
 
@@ -57,6 +60,24 @@ def test_interrupt_saves_and_resume_goes_on(tmp_path, short_task, monkeypatch, c
     path.write_bytes(checkpoint)
     train_once(tmp_path / 'a', short_task, '--resume', str(path))
     assert json.loads((tmp_path / 'a' / 'summary.json').read_text())['updates'] == 200
+
+
+def test_a_run_is_resumed_by_the_launch_with_its_own_arguments():
+    graph = load_graph(find_launch_file('train_sim.launch.py', None))
+    usual = train.parse([])
+    assert words_to_resume(usual, usual) == {'output': 'runs/train'}
+    chosen = {
+        'task': 'moving_straight', 'bag': 'a,b', 'algorithm': 'sac', 'seed': 3, 'robot': 'hard',
+        'gap': 'gravity', 'environments': 8, 'device': 'cuda', 'updates': 500, 'output': 'x',
+    }  # fmt: skip
+    options = train.parse([f'--{name}={value}' for name, value in chosen.items()])
+    words = words_to_resume(options, usual)
+    assert words == {'steps' if name == 'updates' else name: v for name, v in chosen.items()}
+    values = graph.read({word: str(value) for word, value in words.items()})
+    assert {word: values[word] for word in words} == words
+    defaults = graph.read({})
+    for word in set(words) - {'output', 'steps'}:
+        assert defaults[word] == getattr(usual, word), f'{word} would be left out wrongly'
 
 
 def test_comparison_keeps_what_is_done_and_writes_table_and_picture(tmp_path, short_task, capsys):

@@ -188,7 +188,8 @@ def test_interrupt_saves_and_resume_goes_on(
         wait_until(lambda: status and status[-1].update > 200, 60, 'training under way')
         os.kill(run.pid, signal.SIGINT)
         text, _ = run.communicate(timeout=30)
-    assert 'resume:=' in text
+    assert f'resume:={output}/checkpoint.safetensors task:={short_task} bag:={bag}' in text
+    assert f'steps:=200000 output:={output}\n' in text
     checkpoint = output / 'checkpoint.safetensors'
     reached = json.loads((output / 'summary.json').read_text())['updates']
     assert reached > 200

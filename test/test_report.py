@@ -166,7 +166,7 @@ def tensorboard_scalars(folder):
 
 
 def test_scalars_reach_the_csv_and_tensorboard(tmp_path):
-    with ScalarWriter(tmp_path) as writer:
+    with contextlib.closing(ScalarWriter(tmp_path)) as writer:
         writer.add(10, {'a/b': 0.5, 'c': -2.0})
         writer.add(20, {'a/b': 1.5})
         writer.add_each(20, 'episode', [3.0, 4.0])
@@ -180,12 +180,12 @@ def test_scalars_reach_the_csv_and_tensorboard(tmp_path):
 
 
 def test_a_resumed_run_replaces_what_the_run_before_said_from_there_on(tmp_path):
-    with ScalarWriter(tmp_path) as writer:
+    with contextlib.closing(ScalarWriter(tmp_path)) as writer:
         for step in (10, 20, 30):
             writer.add(step, {'a': float(step)})
     with (tmp_path / 'progress.csv').open('a') as file:
         file.write('40,a')  # a row torn by the end of the process
-    with ScalarWriter(tmp_path, first_step=20) as writer:
+    with contextlib.closing(ScalarWriter(tmp_path, first_step=20)) as writer:
         writer.add(20, {'a': -1.0})
     np.testing.assert_array_equal(
         read_progress(tmp_path / 'progress.csv')['a'], [[10, 20], [10.0, -1.0]]

@@ -17,6 +17,7 @@ from h2o_ros.experiments.training import evaluate, train
 from h2o_ros.report.evaluation import EpisodeFigures
 from h2o_ros.report.picture import GapSample
 from h2o_ros.report.run import CHECKPOINT, POLICY, RunReport
+from h2o_ros.report.summary import words_to_resume
 from h2o_ros.robot.description import robot_folder
 from h2o_ros.sim.gaps import gap_names
 from h2o_ros.sim.simulator import make_simulator
@@ -61,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     config = load_config(options.algorithm, **overrides)
     report = RunReport(
         options.output, task, options.algorithm, options.seed, config.updates_total,
-        words_to_resume(options),
+        words_to_resume(options, parse([])),
     )  # fmt: skip
     real = _load_real(options, task, report) if config.real_batch else None
     trainer = _make_trainer(options, config, task, real)
@@ -84,13 +85,6 @@ def main(arguments: list[str] | None = None) -> int:
     observed = real.observation if real is not None else np.zeros((0, 0))
     print(_finish(options, trainer, task, report, observed), end='')
     return 0
-
-
-def words_to_resume(options: argparse.Namespace) -> dict[str, str | int]:
-    """Return the launch arguments that go on from here, those that differ from their defaults."""
-    words = {'task': options.task, 'bag': options.bag, 'algorithm': options.algorithm}
-    defaults = {'task': 'standing_still', 'bag': '', 'algorithm': 'h2o'}
-    return {k: v for k, v in words.items() if v != defaults[k]} | {'output': options.output}
 
 
 def _make_trainer(

@@ -22,6 +22,7 @@ from h2o_ros.nodes.training import NewestSteps, TrainingThread
 from h2o_ros.nodes.training_topics import TrainingTopics
 from h2o_ros.pacing import PaceMaker
 from h2o_ros.report.run import RunReport
+from h2o_ros.report.summary import words_to_resume
 from h2o_ros.task import load_task
 from h2o_ros.transitions import Transitions
 
@@ -65,7 +66,7 @@ class Learner(BaseNode):
             parameters.algorithm,
             parameters.seed,
             config.updates_total,
-            words_to_resume(parameters),
+            words_to_resume(parameters, Parameters()),
         )
         self._real = self._load_bags() if config.real_batch else None
         self._trainer = self._make_trainer(config)
@@ -168,18 +169,6 @@ class Learner(BaseNode):
         observed = self._real.observation if self._real is not None else np.zeros((0, 0))
         self._topics.end(complete, observed)
         self.finished = True
-
-
-def words_to_resume(parameters: Parameters) -> dict[str, str | int]:
-    """Return the launch arguments, beside the checkpoint, that differ from their defaults."""
-    names = {'task': 'task', 'bag': 'bag', 'algorithm': 'algorithm', 'updates': 'steps'}
-    names |= {'device': 'device', 'output': 'output'}
-    default = Parameters()
-    return {
-        word: getattr(parameters, name)
-        for name, word in names.items()
-        if getattr(parameters, name) != getattr(default, name)
-    }
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -72,17 +71,6 @@ class ScalarWriter:
         if self._events is not None:
             self._events.close()
             self._events = None
-
-    def __enter__(self) -> ScalarWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def read_progress(path: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -18,6 +18,7 @@ from h2o_ros.report.text import format_duration, format_size
 from h2o_ros.task import Task
 
 TEXT_NAME, JSON_NAME = 'summary.txt', 'summary.json'
+LAUNCHED = ('task', 'bag', 'algorithm', 'seed', 'robot', 'gap', 'environments', 'device')
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,21 @@ def next_command(
         given = ' '.join(f'{name}:={shlex.quote(str(value))}' for name, value in words.items())
         return f'{launch} train_sim.launch.py {given}'
     return f'{launch} train_sim.launch.py'
+
+
+def words_to_resume(settings: Any, defaults: Any) -> dict[str, str | int]:
+    """Return the launch arguments that a resumed run must be given again, beside the checkpoint.
+
+    settings: of the run, those that it has of LAUNCHED, updates and output. Named are those that
+    differ from the defaults, and the output folder in any case: each way to train has its own.
+    """
+    words = {name: name for name in LAUNCHED} | {'updates': 'steps'}
+    given = {
+        word: getattr(settings, name)
+        for name, word in words.items()
+        if getattr(settings, name, None) != getattr(defaults, name, None)
+    }
+    return given | {'output': settings.output}
 
 
 def final_figures(summary: RunSummary) -> dict[str, Any]:
