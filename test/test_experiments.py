@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from h2o_ros.data.demonstration import chosen_bags, demonstration_bag
+from h2o_ros.errors import BagError, ConfigurationError
 from h2o_ros.experiments import train, training, wheel_legged
 from h2o_ros.experiments.comparison import passes
 from h2o_ros.launching.command import load_graph
 from h2o_ros.launching.installation import find_launch_file
 from h2o_ros.report.run import CHECKPOINT, POLICY
 from h2o_ros.report.summary import words_to_resume
-from h2o_ros.task import find_task, share_folder
+from h2o_ros.task import find_task, load_task, share_folder
 
 
 @pytest.fixture
@@ -60,6 +62,26 @@ def test_interrupt_saves_and_resume_goes_on(tmp_path, short_task, monkeypatch, c
     path.write_bytes(checkpoint)
     train_once(tmp_path / 'a', short_task, '--resume', str(path))
     assert json.loads((tmp_path / 'a' / 'summary.json').read_text())['updates'] == 200
+
+
+def test_an_empty_list_of_bags_is_the_demonstration_but_an_empty_name_is_refused():
+    task = load_task('standing_still')
+    assert chosen_bags(' ', task) == [demonstration_bag(task)]
+    assert chosen_bags('a , b/c', task) == [Path('a'), Path('b/c')]
+    for names in (',', 'a,', ',a', 'a, ,b'):
+        with pytest.raises(ConfigurationError, match=f'^bag: an empty name in {names!r}; '):
+            chosen_bags(names, task)
+
+
+def test_a_bag_given_twice_is_refused_under_any_name(tmp_path, monkeypatch):
+    demonstration = share_folder('bags') / 'standing_still_demo'
+    (tmp_path / 'link').symlink_to(demonstration, target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    file = next(demonstration.glob('*.mcap*'))
+    for again in (demonstration, 'link', './link/', file):
+        for names in (f'{demonstration},{again}', f'{again},{demonstration}'):
+            with pytest.raises(BagError, match='given twice.*; name each bag once$'):
+                train.main(['--bag', names, '--output', str(tmp_path / 'run')])
 
 
 def test_a_run_is_resumed_by_the_launch_with_its_own_arguments():

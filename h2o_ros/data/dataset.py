@@ -1,8 +1,9 @@
 """From bags to transitions, as the task's YAML says.
 
 The header stamps of the first action field's topic are the control steps: an action is stamped
-with the observation that it answers. Every other number is taken from the message of its topic
-with the same stamp. Rewards and terminations are computed from the task, never read.
+with the observation that it answers. Where a driver says what it really sent to the motors, that
+is the action. Every other number is taken from the newest message of its topic at that time
+(matching.py). Rewards and terminations are computed from the task, never read.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from h2o_ros.data.bags import Bag
+from h2o_ros.data.driver_status import read_driver_status
 from h2o_ros.data.steps import ControlSteps, find_steps
-from h2o_ros.data.streams import read_streams
+from h2o_ros.data.streams import OPERATOR, POLICY, read_streams
 from h2o_ros.errors import BagError
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions, concatenate
@@ -30,8 +32,9 @@ class BagReport:
     into a fall. gaps: pauses longer than 1.5 control periods. jumps: times that a clock went back.
     duplicates: control steps whose stamp occurs more than once. incomplete: control steps without
     a message of every sensor at their stamp. down: control steps in which the robot lay
-    on the ground. clipped: action values that were brought into the task's limits. rate: median
-    control rate in Hz. duration: s of usable data. warnings: one line each.
+    on the ground. unarmed: those in which the driver had the motors off. clipped: action values that were brought into the task's limits. interventions:
+    times that a person took over from a policy. rate: median control rate in Hz. duration: s of
+    usable data. warnings: one line each.
     """
 
     files: tuple[str, ...]
@@ -43,13 +46,24 @@ class BagReport:
     duplicates: int
     incomplete: int
     down: int
+    unarmed: int
     clipped: int
+    interventions: int
     rate: float
     duration: float
     warnings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        counts = ('gaps', 'jumps', 'duplicates', 'incomplete', 'down', 'clipped')
+        counts = (
+            'gaps',
+            'jumps',
+            'duplicates',
+            'incomplete',
+            'down',
+            'unarmed',
+            'clipped',
+            'interventions',
+        )
         rest = ''.join(f', {getattr(self, n)} {n}' for n in counts if getattr(self, n))
         return (
             f'{self.steps} steps ({self.duration:.1f} s at {self.rate:.1f} Hz) in {self.episodes} '
@@ -59,11 +73,16 @@ class BagReport:
 
 @dataclass(frozen=True)
 class BagDataset:
-    """Transitions in the order of recording. stamps: (N,) int64 ns, of each row's observation."""
+    """Transitions in the order of recording.
+
+    stamps: (N,) int64 ns, of each row's observation. sources: (N,) int8, who decided each action,
+    streams.POLICY, BALANCE_CONTROLLER or OPERATOR; -1 where it is not known.
+    """
 
     transitions: Transitions
     report: BagReport
     stamps: np.ndarray
+    sources: np.ndarray
 
 
 def load_bags(
@@ -78,14 +97,29 @@ def load_bags(
     """
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
-    parts = [_load(Path(path), task, backend) for path in paths]
-    if not parts:
+    bags = [Path(path) for path in paths]
+    if not bags:
         raise BagError('no bag was given; name at least one')
+    _refuse_twice(bags)
+    parts = [_load(bag, task, backend) for bag in bags]
     return BagDataset(
         concatenate([part.transitions for part in parts]),
         _join([part.report for part in parts]),
         np.concatenate([part.stamps for part in parts]),
+        np.concatenate([part.sources for part in parts]),
     )
+
+
+def _refuse_twice(bags: list[Path]) -> None:
+    """Refuse a bag under two names, and a file beside the folder that it belongs to."""
+    seen: list[tuple[Path, Path]] = []
+    for bag in bags:
+        path = bag.resolve()
+        for other, known in seen:
+            if path == known or path in known.parents or known in path.parents:
+                also = '' if bag == other else f', also as {other}'
+                raise BagError(f'{bag}: given twice{also}; name each bag once')
+        seen.append((bag, path))
 
 
 def _join(reports: list[BagReport]) -> BagReport:
@@ -98,14 +132,16 @@ def _join(reports: list[BagReport]) -> BagReport:
 def _load(path: Path, task: Task, backend: str | None) -> BagDataset:
     with Bag(path, backend) as bag:
         streams = read_streams(bag, task)
+        status = read_driver_status(bag, next(iter(streams.values())).topic)
         warnings = (bag.warning,) if bag.warning else ()
-    steps = find_steps(streams, task, str(path))
+    steps = find_steps(streams, status, task, str(path))
     transitions, rows, down = build_transitions(steps, task)
     if not len(rows):
         raise BagError(
             f'{path}: too short, no control step is followed by another '
             f'({len(steps.stamps)} steps, {int(steps.gap.sum())} gaps, '
-            f'{int((~steps.observed).sum())} without all sensors, {down} with the robot down); '
+            f'{int((~steps.observed).sum())} without all sensors, {down} with the robot down, '
+            f'{int((~steps.armed).sum())} with the motors off); '
             'record a longer bag'
         )
     report = BagReport(
@@ -118,26 +154,33 @@ def _load(path: Path, task: Task, backend: str | None) -> BagDataset:
         duplicates=int(steps.duplicate.sum()),
         incomplete=int((~steps.observed & ~steps.duplicate).sum()),
         down=down,
+        unarmed=int((~steps.armed & steps.observed).sum()),
         clipped=int((steps.action[rows] != transitions.action).sum()),
+        interventions=count_interventions(steps.source),
         rate=steps.rate,
         duration=len(rows) / steps.rate,
         warnings=warnings,
     )
-    return BagDataset(transitions, report, steps.stamps[rows])
+    return BagDataset(transitions, report, steps.stamps[rows], steps.source[rows])
+
+
+def count_interventions(sources: np.ndarray) -> int:
+    """Count how often a person took over from a policy, of who decided each step (N,)."""
+    return int(((sources[1:] == OPERATOR) & (sources[:-1] == POLICY)).sum())
 
 
 def build_transitions(steps: ControlSteps, task: Task) -> tuple[Transitions, np.ndarray, int]:
     """Make transitions of the control steps that can carry one.
 
     Returns them, the numbers of their steps, and in how many steps the robot was down. A step
-    carries a transition if it is complete, not a duplicate, and starts with the robot up. The last
-    one before a break is truncated, unless it ends in a fall.
+    carries a transition if it is complete, not a duplicate, and starts with the robot up and the
+    motors armed. The last one before a break is truncated, unless it ends in a fall.
     """
     observation = steps.observation.astype(np.float32)
     following = steps.next_observation.astype(np.float32)
     action = np.clip(steps.action.astype(np.float32), task.action_lower, task.action_upper)
     down = task.compute_terminated(observation)
-    usable = steps.complete & ~steps.duplicate & ~down
+    usable = steps.complete & ~steps.duplicate & ~down & steps.armed
     terminated = task.compute_terminated(following)
     goes_on = np.zeros(len(usable), bool)
     goes_on[:-1] = usable[1:] & steps.consecutive[:-1]

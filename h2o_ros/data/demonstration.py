@@ -9,9 +9,19 @@ from h2o_ros.task import Task, share_folder
 
 
 def chosen_bags(names: str, task: Task) -> list[Path]:
-    """Return the bags of a comma-separated list; an empty one means the task's demonstration."""
-    paths = [Path(name.strip()) for name in names.split(',') if name.strip()]
-    return paths or [demonstration_bag(task)]
+    """Return the bags of a comma-separated list; an empty one means the task's demonstration.
+
+    ConfigurationError where a name between the commas is empty, as an unset variable leaves it.
+    """
+    if not names.strip():
+        return [demonstration_bag(task)]
+    paths = [name.strip() for name in names.split(',')]
+    if not all(paths):
+        raise ConfigurationError(
+            f'bag: an empty name in {names!r}; name recordings as A,B, or nothing at all for '
+            'the demonstration'
+        )
+    return [Path(path) for path in paths]
 
 
 def demonstration_bag(task: Task) -> Path:
