@@ -11,13 +11,13 @@ import math
 import time
 from dataclasses import dataclass
 
-import numpy as np
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Imu, JointState
 
 from h2o_ros.configuration import setting
 from h2o_ros.msg import Action, Observation
 from h2o_ros.nodes.common import EVERY, LATEST, BaseNode, run, to_floats, to_rows
+from h2o_ros.nodes.sensor_messages import imu_message, joints_message
 from h2o_ros.sim.simulator import make_simulator
 from h2o_ros.task import load_task
 
@@ -103,30 +103,6 @@ class LockstepRobot(BaseNode):
         readings = {name: float(values[0]) for name, values in self._robot.sensors().items()}
         self._imu.publish(imu_message(readings['pitch'], readings['pitch_rate'], stamp))
         self._joints.publish(joints_message(readings, stamp))
-
-
-def imu_message(pitch: float, pitch_rate: float, stamp: Time) -> Imu:
-    """Return what an IMU at the body says: orientation (x, y, z, w) about +y, rate in rad/s."""
-    message = Imu()
-    message.header.stamp = stamp
-    message.header.frame_id = 'imu_link'
-    message.orientation.y = math.sin(pitch / 2)
-    message.orientation.w = math.cos(pitch / 2)
-    message.angular_velocity.y = pitch_rate
-    message.linear_acceleration_covariance[0] = -1.0  # not measured (REP-145)
-    return message
-
-
-def joints_message(readings: dict[str, float], stamp: Time) -> JointState:
-    """Return both wheels' angle (rad) and rate (rad/s), relative to the body."""
-    names = ['left_wheel', 'right_wheel']
-    message = JointState(
-        name=names,
-        position=np.array([readings[f'{name}_position'] for name in names]),
-        velocity=np.array([readings[f'{name}_velocity'] for name in names]),
-    )
-    message.header.stamp = stamp
-    return message
 
 
 def main() -> None:

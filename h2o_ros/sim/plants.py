@@ -165,6 +165,10 @@ class VirtualPlant:
         self.wheels = np.concatenate([self.wheels, newest], axis=1)[:, -1 - self._wheel_age :]
         self._measure(self._all)
 
+    def measure(self) -> None:
+        """Read the sensors again without a step: for a robot that something else holds still."""
+        self._measure(self._all)
+
     def warm(self, torque: np.ndarray) -> None:
         """Put torques (N, P) of the last P periods, oldest first, on their way; P spans the delay.
 

@@ -1,0 +1,121 @@
+"""The virtual robot in real time: body, motor controllers and IMU, one physics step at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from h2o_ros.sim.attended_robot import AttendedRobot
+from h2o_ros.sim.plants import WHEELS
+
+LONGEST_DELAY = 0.2  # s
+LONGEST_SILENCE = 60.0  # s
+
+
+class WheelMotors(Protocol):
+    """Both motor controllers, as h2o_ros.robot.emulated_motors has them."""
+
+    def step(self, now: float, positions: np.ndarray, velocities: np.ndarray) -> np.ndarray:
+        """Take wheel angles and rates (2,) in rad and rad/s; return the torques (2,) in N·m."""
+
+    def inject(self, fault: str, **numbers: Any) -> str:
+        """Begin a fault and say in a sentence what happens; ValueError for an unknown one."""
+
+
+@dataclass(frozen=True)
+class ImuSample:
+    """One measurement: monotonic time in s, pitch in rad, its rate in rad/s."""
+
+    time: float
+    pitch: float
+    pitch_rate: float
+
+
+class LiveRobot:
+    """Moves by one physics step a call; motors and IMU are all that the outside sees of it."""
+
+    def __init__(self, robot: AttendedRobot, motors: WheelMotors, imu_period: float) -> None:
+        """imu_period: s between IMU samples."""
+        self.robot, self.motors = robot, motors
+        self._imu_period = imu_period
+        self._imu_due = -np.inf
+        self._imu_silent_until = -np.inf
+        self._imu_delay = 0.0
+        self._samples: deque[ImuSample] = deque()
+        self._torque_delay = 0  # physics steps
+        self._torques: deque[np.ndarray] = deque()
+        self._now = 0.0
+
+    def step(self, now: float) -> list[ImuSample]:
+        """Pass one physics step at monotonic time now; return the IMU samples that are due."""
+        self._now = now
+        readings = self.robot.readings()
+        positions = np.array([readings[f'{name}_position'] for name in WHEELS])
+        velocities = np.array([readings[f'{name}_velocity'] for name in WHEELS])
+        self.robot.advance(self._delayed(self.motors.step(now, positions, velocities)))
+        if now >= self._imu_due:
+            following = self._imu_due + self._imu_period
+            self._imu_due = following if following > now else now + self._imu_period
+            if now >= self._imu_silent_until:
+                sample = ImuSample(now, readings['pitch'], readings['pitch_rate'])
+                self._samples.append(sample)
+        due = []
+        while self._samples and self._samples[0].time + self._imu_delay <= now:
+            due.append(self._samples.popleft())
+        return due
+
+    def inject(self, fault: str, **numbers: float) -> str:
+        """Begin a fault, from any thread; return what happens, ValueError where it cannot.
+
+        imu_silence seconds: no IMU message for so long. extra_delay torque, imu: s by which the
+        torques act and the IMU's messages arrive later, until told otherwise. Every other fault is
+        the motors'.
+        """
+        if fault == 'imu_silence':
+            seconds = _take(fault, numbers, {'seconds': (1.0, LONGEST_SILENCE)})['seconds']
+            self._imu_silent_until = self._now + seconds
+            return f'no IMU message for {seconds} s'
+        if fault == 'extra_delay':
+            limits = {'torque': (0.0, LONGEST_DELAY), 'imu': (0.0, LONGEST_DELAY)}
+            delays = _take(fault, numbers, limits)
+            self._imu_delay = delays['imu']
+            self._torque_delay = round(delays['torque'] / self.robot.plant.period)
+            return f'torque {delays["torque"]} s later, IMU {delays["imu"]} s later, until changed'
+        return self.motors.inject(fault, **numbers)
+
+    def _delayed(self, torque: np.ndarray) -> np.ndarray:
+        """Return the torque of the injected number of steps ago."""
+        self._torques.append(torque)
+        while len(self._torques) > self._torque_delay + 1:
+            self._torques.popleft()
+        return self._torques[0]
+
+
+def parse_fault(text: str) -> tuple[str, dict[str, float]]:
+    """Split 'name key=number ...'; ValueError says in a line what is wrong."""
+    words = text.split()
+    if not words:
+        raise ValueError('no fault is named; write its name and numbers, as imu_silence seconds=1')
+    numbers = {}
+    for word in words[1:]:
+        key, _, value = word.partition('=')
+        try:
+            numbers[key] = float(value)
+        except ValueError as err:
+            raise ValueError(f'{word!r}: expected key=number') from err
+    return words[0], numbers
+
+
+def _take(
+    fault: str, given: dict[str, float], known: dict[str, tuple[float, float]]
+) -> dict[str, float]:
+    """Return the numbers of a fault: known maps each to its default and its greatest value."""
+    for key, value in given.items():
+        if key not in known:
+            raise ValueError(f'{fault} has no {key!r}; it takes {", ".join(known)} in s')
+        if not 0.0 <= value <= known[key][1]:
+            raise ValueError(f'{fault}: {key} must be 0 to {known[key][1]} s, got {value}')
+    return {key: float(given.get(key, default)) for key, (default, _) in known.items()}
