@@ -198,16 +198,11 @@ def test_duplicate_sensor_stamp(tmp_path):
 
 
 def test_sensor_that_stands_still_makes_no_transition(tmp_path):
-    # the action of step 3 comes early, so that steps 2 and 3 share one IMU message
+    # the IMU's message of step 3 comes late, so that steps 2 and 3 share one
     entries = [e for e in columns_to_entries(rows(12)) if e[0] != '/imu/data']
-    shift = [0, 0, 0.45, 0, *[0] * 8]  # periods
-    for row, part in enumerate(shift):
-        stamp = int(START + (row + part) * PERIOD)
-        if row != 3:
-            entries.append(('/imu/data', stamp, MESSAGES.imu(stamp, 0.0, 0.0)))
-    early = int(START + 2.8 * PERIOD)
-    entries = [e for e in entries if e[:2] != ('/action', START + 3 * PERIOD)]
-    entries.append(('/action', early, MESSAGES.action(early, [0.3])))
+    for row in range(12):
+        stamp = int(START + (3.3 if row == 3 else row) * PERIOD)
+        entries.append(('/imu/data', stamp, MESSAGES.imu(stamp, 0.0, 0.0)))
     dataset = load(tmp_path / 'bag', sorted(entries, key=lambda e: e[1]))
     assert steps_used(dataset) == [0, 1, 3, 4, 5, 6, 7, 8, 9, 10]
     assert truncated_steps(dataset) == [1, 10]
@@ -229,17 +224,6 @@ def test_fall_at_which_the_controller_stops(tmp_path):
     assert steps_used(dataset) == [0, 1, 2, 3]
     assert dataset.transitions.terminated.tolist() == [False, False, False, True]
     assert truncated_steps(dataset) == []
-
-
-def test_stamps_within_half_a_period_belong_together(tmp_path):
-    entries = []
-    for row, values in enumerate(rows(6)):
-        stamp = START + row * PERIOD
-        parts = MESSAGES.step(stamp, *values)
-        parts['/imu/data'] = MESSAGES.imu(stamp + PERIOD // 3, 0.0, 0.0)
-        parts['/joint_states'] = MESSAGES.step(stamp - PERIOD // 3, *values)['/joint_states']
-        entries += [(topic, stamp, raw) for topic, raw in parts.items()]
-    assert steps_used(load(tmp_path / 'bag', entries)) == [0, 1, 2, 3, 4]
 
 
 def test_swapped_neighbours_are_put_in_order(tmp_path):
@@ -422,7 +406,7 @@ def test_other_clock(tmp_path):
         parts['/imu/data'] = MESSAGES.imu(stamp + 3_000_000_000, 0.0, 0.0)
         entries += [(topic, stamp, raw) for topic, raw in parts.items()]
     with pytest.raises(
-        BagError, match=r'no message of topic /imu/data .* 2\.5 ms .* 3\.000 s apart'
+        BagError, match=r'no message of topic /imu/data .* 5\.5 ms .* 3\.000 s apart'
     ):
         load(tmp_path / 'bag', entries)
 

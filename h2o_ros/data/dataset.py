@@ -31,10 +31,10 @@ class BagReport:
     files: the bags. steps: transitions. episodes: unbroken stretches of them. falls: transitions
     into a fall. gaps: pauses longer than 1.5 control periods. jumps: times that a clock went back.
     duplicates: control steps whose stamp occurs more than once. incomplete: control steps without
-    a message of every sensor at their stamp. down: control steps in which the robot lay
-    on the ground. unarmed: those in which the driver had the motors off. clipped: action values that were brought into the task's limits. interventions:
-    times that a person took over from a policy. rate: median control rate in Hz. duration: s of
-    usable data. warnings: one line each.
+    a message of every sensor at their stamp. down: control steps in which the robot lay on the
+    ground. unarmed: those in which the driver had the motors off. clipped: action values that were
+    brought into the task's limits. interventions: times that a person took over from a policy.
+    rate: median control rate in Hz. duration: s of usable data. warnings: one line each.
     """
 
     files: tuple[str, ...]

@@ -14,6 +14,10 @@ from h2o_ros.errors import BagError
 from h2o_ros.task import ActionField, ObservationField, Source, Task
 
 RATE_TOLERANCE = 0.1  # of the task's rate
+ACTION_TYPE = 'h2o_ros/msg/Action'
+# SOURCE_* of that message, by their numbers: who decided
+DECIDERS = ('policy', 'balance controller', 'operator')
+POLICY, BALANCE_CONTROLLER, OPERATOR = range(3)
 LARGEST_NUMBER = 1e12  # in SI units beyond any sensor; its square is still finite in float32
 
 
@@ -22,13 +26,15 @@ class Stream:
     """One topic's messages, n of them, in the order of log times.
 
     stamps: (n,) int64 ns, of the header; log times where the type has none or it is never set.
-    log_times: (n,) int64 ns. columns: (n,) float64 by source, unscaled.
+    log_times: (n,) int64 ns. columns: (n,) float64 by source, unscaled. sources: (n,) int8, who
+    decided each action, -1 where the messages are no Actions.
     """
 
     topic: str
     stamps: np.ndarray
     log_times: np.ndarray
     columns: dict[Source, np.ndarray]
+    sources: np.ndarray
 
 
 def task_sources(task: Task) -> dict[str, list[Source]]:
@@ -60,6 +66,7 @@ def read_streams(bag: Bag, task: Task) -> dict[str, Stream]:
                     f'{bag.path}: topic {names[topic]} has type {found}, task {task.name} expects '
                     f'{source.type}; record the right topic or correct the task file'
                 )
+    names = {topic: _applied(bag, name) for topic, name in names.items()}
     recorded = bag.read(names.values())
     return {
         topic: read_stream(recorded[names[topic]], sources, bag.definitions, bag.path)
@@ -95,18 +102,32 @@ def resolve_topics(bag: Bag, wanted: list[str], task: Task) -> dict[str, str]:
     return {topic: present[name] for topic, name in names.items()}
 
 
+def _applied(bag: Bag, topic: str) -> str:
+    """Return the topic that says what the motors were really sent, where a driver says so.
+
+    A driver limits what it is asked for, and says nothing while the motors are off.
+    """
+    if bag.topics[topic] != ACTION_TYPE or topic.split('/')[-1] != 'action':
+        return topic
+    applied = f'{topic.removesuffix("action")}applied_action'
+    return applied if bag.topics.get(applied) == ACTION_TYPE else topic
+
+
 def read_stream(
     recorded: TopicMessages, sources: list[Source], definitions: Definitions, path: Path
 ) -> Stream:
     """Decode one topic; BagError where a number is not finite or beyond reason."""
     where = f'{path}: topic {recorded.topic}'
     if not recorded.messages:
-        raise BagError(f'{where}: holds no messages; record it again')
-    decoded = decode(recorded.messages, recorded.type, sources, definitions, where)
+        never = ': the motors were never armed' if 'applied' in recorded.topic else ''
+        raise BagError(f'{where}: holds no messages{never}; record it again')
+    deciders = [Source('', ACTION_TYPE, 'source')] if recorded.type == ACTION_TYPE else []
+    wanted = [*sources, *deciders]
+    decoded = decode(recorded.messages, recorded.type, wanted, definitions, where)
     stamps = decoded.header_stamps
     if stamps is None or not stamps.any():
         stamps = recorded.log_times
-    for source, column in zip(sources, decoded.columns, strict=True):
+    for source, column in zip(wanted, decoded.columns, strict=True):
         wrong = np.flatnonzero(~(np.abs(column) < LARGEST_NUMBER))
         if len(wrong):
             message = wrong[0]
@@ -115,8 +136,10 @@ def read_stream(
                 f'{where}: field {describe(source)} is {column[message]} in message {message} '
                 f'({seconds:.3f} s after the first; {len(wrong)} such in all); cut it out'
             )
-    columns = dict(zip(sources, decoded.columns, strict=True))
-    return Stream(recorded.topic, stamps, recorded.log_times, columns)
+    columns = dict(zip(wanted, decoded.columns, strict=True))
+    unknown = np.full(len(stamps), -1, np.int8)
+    who = columns.pop(deciders[0]).astype(np.int8) if deciders else unknown
+    return Stream(recorded.topic, stamps, recorded.log_times, columns, who)
 
 
 def describe(source: Source) -> str:
