@@ -414,7 +414,7 @@ def test_policy_server_answers_and_refuses(
     ('node', 'words', 'expected'),
     [
         ('learner', ['-p', 'bag:=/nowhere/bag'], ['/nowhere/bag']),
-        ('learner', ['-p', 'bag:=,'], ["bag: an empty name in ','", 'demonstration']),
+        ('learner', ['-p', 'bag:=a,'], ["bag: an empty name in 'a,'", 'demonstration']),
         ('learner', ['-p', 'seed:=-1'], ['seed: expected 0 or more, got -1']),
         ('learner', ['-p', 'seed:=abc'], ['seed', 'int']),
         ('learner', ['-p', 'algorithm:=magic'], ['magic', 'h2o_paper']),
