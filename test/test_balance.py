@@ -8,7 +8,9 @@ import pytest
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.robot.balance import BalanceController, Weights, linearise, lqr_gains
 from h2o_ros.robot.description import robot_folder
-from h2o_ros.robot.operator import Habits, ScriptedOperator
+from h2o_ros.robot.excitation import Unrest
+from h2o_ros.robot.hand import Habits
+from h2o_ros.robot.operator import ScriptedOperator
 from h2o_ros.sim.simulator import make_simulator
 from h2o_ros.task import load_task
 
@@ -114,8 +116,9 @@ def test_operator_repeats_by_seed_and_starts_afresh_after_a_jump_in_time(task):
         operator = ScriptedOperator(task, seed=seed)
         runs.append([float(operator.act(observation, 0.005 * i)[0, 0]) for i in range(50)])
     assert runs[0] == runs[1] != runs[2]
-    calm = Habits(torque_noise=0.0, knock_torque=0.0, gain_jitter=0.0, speed=0.0, homing=0.0)
-    operator = ScriptedOperator(task, seed=0, habits=calm)
+    still = Habits(speed=0.0, homing=0.0)
+    calm = Unrest(torque_noise=0.0, knock_torque=0.0, gain_jitter=0.0)
+    operator = ScriptedOperator(task, seed=0, habits=still, unrest=calm)
     before = operator.act(np.array([[0.0, 0.0, 0.0, 0.0]]), 0.0)
     operator.act(np.array([[0.0, 0.0, 0.0, 0.0]]), 0.005)
     lifted = operator.act(np.array([[0.0, 0.0, 0.9, 0.0]]), 5.0)

@@ -3,6 +3,10 @@
 The gains come from the training simulator's own physics, linearised by finite differences; the
 virtual robots are never asked. At 200 Hz and with the standing task's own cost (all weights 1)
 they are in docs/virtual_robot.md.
+
+A robot whose centre of mass is not above the axle when theta is 0 balances at another tilt, its
+trim. With integral action (Astrom and Murray, Feedback Systems, 2nd ed., section 7.4) the integral
+of the error of x is a fifth state of the LQR, and what it adds to the torque is that trim.
 """
 
 from __future__ import annotations
@@ -20,17 +24,22 @@ from h2o_ros.task import Task
 
 STATE = ('theta', 'theta_dot', 'x', 'x_dot')
 WHEELS = ('left_wheel', 'right_wheel')
+TRIM_LIMIT = 0.15  # rad; a robot that somebody holds must not wind its integral up without end
 
 
 @dataclass(frozen=True)
 class Weights:
-    """The LQR's cost per step: state' Q state + R torque², in SI units; all 1 is eq. 34's cost."""
+    """The LQR's cost per step: state' Q state + R torque², in SI units; all 1 is eq. 34's cost.
+
+    integral: of the integral of x's error in m·s, squared; 0 leaves that state out.
+    """
 
     theta: float = 1.0
     theta_dot: float = 1.0
     x: float = 1.0
     x_dot: float = 1.0
     torque: float = 1.0
+    integral: float = 0.0
 
 
 class BalanceController:
@@ -57,12 +66,17 @@ class BalanceController:
         check_task(task)
         self.task, self.batch, self.home, self.leash = task, batch, home, leash
         transition, influence = linearise(robot_folder(task.robot) / 'simulator.xml', task.period)
-        self.gains = lqr_gains(transition, influence, weights or Weights(), discount)
+        weights = weights or Weights()
+        self.gains, self._integral_gain = lqr_gains(transition, influence, weights, discount), 0.0
+        if weights.integral:
+            gains = integral_gains(transition, influence, weights, task.period, discount)
+            self.gains, self._integral_gain = gains[:4], float(gains[4])
+        self.trim = np.zeros(batch)  # rad, (N,)
         self._columns = {name: i for i, name in enumerate(task.observation_names)}
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew: the next observation places the reference."""
+        """Begin anew: the next observation places the reference; the trim, the robot's, stays."""
         self._placed = False
         self._reference = np.zeros(self.batch)
         self._travelled = np.zeros(self.batch)
@@ -86,6 +100,10 @@ class BalanceController:
         self._reference = state[:, 2] + ahead
         state[:, 2] = -ahead
         state[:, 3] -= velocity
+        if self._integral_gain:
+            turned = self.task.period * self._integral_gain / self.gains[0] * ahead
+            self.trim = np.clip(self.trim + turned, -TRIM_LIMIT, TRIM_LIMIT)
+        state[:, 0] -= self.trim
         torque = -(state @ self.gains)[:, None]
         return np.clip(torque, self.task.action_lower, self.task.action_upper).astype(np.float32)
 
@@ -166,5 +184,26 @@ def lqr_gains(
     a, b = scale * transition, scale * influence
     q = np.diag([getattr(weights, name) for name in STATE])
     r = np.array([[weights.torque]])
+    return _solve(a, b, q, r)
+
+
+def integral_gains(
+    transition: np.ndarray,
+    influence: np.ndarray,
+    weights: Weights,
+    period: float,
+    discount: float = 1.0,
+) -> np.ndarray:
+    """Return K (5,): as lqr_gains, with the integral of x over time (m·s) as the fifth state."""
+    a, b = np.eye(5), np.zeros((5, 1))
+    a[:4, :4], b[:4] = transition, influence
+    a[4, STATE.index('x')] = period
+    q = np.diag([*(getattr(weights, name) for name in STATE), weights.integral])
+    scale = np.sqrt(discount)
+    return _solve(scale * a, scale * b, q, np.array([[weights.torque]]))
+
+
+def _solve(a: np.ndarray, b: np.ndarray, q: np.ndarray, r: np.ndarray) -> np.ndarray:
+    """Return the gains that minimise the sum of s' Q s + u' R u."""
     p = solve_discrete_are(a, b, q, r)
     return np.linalg.solve(r + b.T @ p @ b, b.T @ p @ a)[0]

@@ -1,0 +1,205 @@
+"""Who drives the robot: the balance controller, a person through it, or a policy.
+
+A person who holds the dead-man drives at once, whatever drove before, through the balance
+controller. After release the balance controller keeps the robot where it is until somebody hands
+it to the policy again. Time comes with every call, from a monotonic clock in s.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from h2o_ros.configuration import setting
+from h2o_ros.robot.balance import BalanceController, Weights
+from h2o_ros.robot.excitation import Excitation, Unrest
+from h2o_ros.task import Task
+
+# Stiffer on x than eq. 34's cost, against friction; the integral finds the trim in some seconds.
+# Held against two periods of further delay on the hard virtual robot: test/test_pilot.py.
+FIRM = Weights(theta=1.0, theta_dot=1.0, x=2.0, x_dot=2.0, torque=1.0, integral=1.0)
+LEASH = 1.0  # m; long enough to hold 15 mm of centre-of-mass offset before the trim is found
+GAP = 0.1  # s without an observation after which the robot may stand elsewhere
+
+
+class Mode(enum.IntEnum):
+    """Who drives while nobody holds the dead-man; the values of PilotStatus.MODE_*."""
+
+    BALANCE = 0
+    SHADOW = 1
+    POLICY = 2
+
+
+class Source(enum.IntEnum):
+    """Who decided a torque; the values of Action.SOURCE_*."""
+
+    POLICY = 0
+    BALANCE_CONTROLLER = 1
+    OPERATOR = 2
+
+
+@dataclass(frozen=True)
+class PilotSettings:
+    """How a robot is driven."""
+
+    velocity_limit: float = setting(
+        0.4, 'm/s', 'fastest that a person may drive', minimum=0.0, maximum=2.0
+    )
+    acceleration_limit: float = setting(
+        0.8, 'm/s²', 'of the velocity followed', minimum=0.05, maximum=5.0
+    )
+    command_timeout: float = setting(
+        0.25, 's', 'age at which cmd_vel counts as released', minimum=0.05, maximum=1.0
+    )
+    trim: float = setting(
+        0.0,
+        'rad',
+        'first guess of the tilt at which the robot balances',
+        minimum=-0.15,
+        maximum=0.15,
+    )
+    excitation: float = setting(
+        0.0,
+        '1',
+        'torque noise, knocks and changing gains while the balance controller drives, for rich '
+        'recordings; 1 is as the scripted operator',
+        minimum=0.0,
+        maximum=2.0,
+    )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The torque (1, 1) float32 in N·m, who decided it, and the policy's in shadow mode."""
+
+    torque: np.ndarray
+    source: Source
+    shadow: np.ndarray | None = None
+
+
+Act = Callable[[np.ndarray], np.ndarray]
+
+
+class Pilot:
+    """Answers each observation of one robot."""
+
+    def __init__(self, task: Task, settings: PilotSettings, mode: Mode, seed: int = 0) -> None:
+        """seed: of the excitation."""
+        self.task, self.settings = task, settings
+        self.mode, self.reason = mode, 'started so'
+        self.velocity = 0.0  # m/s, what the balance controller follows
+        self._controller = BalanceController(task, FIRM, leash=LEASH)
+        self._controller.trim[:] = settings.trim
+        self._firm_gains = self._controller.gains.copy()
+        self._excitation = make_excitation(settings.excitation, task, seed)
+        self._x_dot = task.observation_names.index('x_dot')
+        self._wanted, self._wanted_at = 0.0, -math.inf
+        self._answered_at = -math.inf
+        self._armed = True
+        self._source: Source | None = None
+
+    @property
+    def trim(self) -> float:
+        """The tilt (rad) at which the robot was found to balance."""
+        return float(self._controller.trim[0])
+
+    @property
+    def source(self) -> Source:
+        """Who decided last, or would."""
+        if self._source is not None:
+            return self._source
+        return Source.POLICY if self.mode is Mode.POLICY else Source.BALANCE_CONTROLLER
+
+    def holds(self, now: float) -> bool:
+        """Say whether a person holds the dead-man: a command came within the timeout."""
+        return now - self._wanted_at <= self.settings.command_timeout
+
+    def command(self, velocity: float, now: float) -> None:
+        """Take a person's velocity in m/s; one that is not finite does not count."""
+        if not math.isfinite(velocity):
+            return
+        limit = self.settings.velocity_limit
+        self._wanted, self._wanted_at = min(max(velocity, -limit), limit), now
+        if self.mode is Mode.POLICY:
+            self._change(Mode.BALANCE, 'a person took over')
+
+    def choose(self, mode: Mode, now: float, has_policy: bool) -> str:
+        """Change who drives; return why not, or an empty string."""
+        if mode is Mode.POLICY:
+            if not has_policy:
+                return 'there is no policy; give the server one first'
+            if not self._armed:
+                return 'the motors are not armed; arm them first'
+            if self.holds(now):
+                return 'a person holds the dead-man; release it first'
+        self._change(mode, 'asked for')
+        return ''
+
+    def set_armed(self, armed: bool) -> None:
+        """Hear whether torque reaches the motors; a policy does not outlast their going off."""
+        if self._armed and not armed and self.mode is Mode.POLICY:
+            self._change(Mode.BALANCE, 'the motors went off')
+        self._armed = armed
+
+    def answer(self, observation: np.ndarray, now: float, policy: Act | None) -> Answer:
+        """Return the answer to observation (1, O), finite, at the time `now`."""
+        if now - self._answered_at > GAP:
+            self._source = None
+        self._answered_at = now
+        torque = None if policy is None or self.mode is Mode.BALANCE else policy(observation)
+        if self.mode is Mode.POLICY:
+            if torque is not None and np.isfinite(torque).all():
+                self._source = Source.POLICY
+                return Answer(torque, Source.POLICY)
+            self._change(Mode.BALANCE, 'the policy gave no finite torque')
+        source = Source.OPERATOR if self.holds(now) else Source.BALANCE_CONTROLLER
+        shadow = torque if self.mode is Mode.SHADOW else None
+        return Answer(self._balance(observation, source), source, shadow)
+
+    def _balance(self, observation: np.ndarray, source: Source) -> np.ndarray:
+        """Return the balance controller's torque (1, 1) while it or a person drives."""
+        if not self._armed or self._source not in (Source.BALANCE_CONTROLLER, Source.OPERATOR):
+            self._begin(observation)
+        self._source = source
+        if not self._armed:
+            self.velocity = 0.0
+            return self._controller.act(observation)
+        wanted = self._wanted if source is Source.OPERATOR else 0.0
+        step = self.settings.acceleration_limit * self.task.period
+        self.velocity += min(max(wanted - self.velocity, -step), step)
+        if self._excitation is None:
+            return self._controller.act(observation, self.velocity)
+        gains = self._excitation.jitter(self._firm_gains)
+        if gains is not None:
+            self._controller.gains = gains
+        torque = self._controller.act(observation, self.velocity) + self._excitation.torque()
+        return np.clip(torque, self.task.action_lower, self.task.action_upper).astype(np.float32)
+
+    def _begin(self, observation: np.ndarray) -> None:
+        """Stand or roll on from where the robot is: neither reference may jump."""
+        self._controller.reset()
+        if self._excitation is not None:
+            self._excitation.reset()
+        limit = self.settings.velocity_limit
+        self.velocity = min(max(float(observation[0, self._x_dot]), -limit), limit)
+
+    def _change(self, mode: Mode, reason: str) -> None:
+        self.mode, self.reason = mode, reason
+
+
+def make_excitation(scale: float, task: Task, seed: int) -> Excitation | None:
+    """Return a disturbance `scale` times as strong as the scripted operator's; None for 0."""
+    if scale == 0.0:
+        return None
+    calm = Unrest()
+    unrest = replace(
+        calm,
+        gain_jitter=scale * calm.gain_jitter,
+        torque_noise=scale * calm.torque_noise,
+        knock_torque=scale * calm.knock_torque,
+    )
+    return Excitation(unrest, task.period, np.random.default_rng(seed))
