@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import can
 import cantools
+from cantools.database.can import Database, Message
 
 from h2o_ros.errors import RobotError
 from h2o_ros.task import share_folder
 
 COMMAND_BITS = 5
 LAST_NODE = 63
-LENGTH = 8  # bytes of every frame but the emergency stop's: shorter ones are padded with zeros
+LARGEST = 3.4e38  # in single precision, what is larger is infinite
 
 IDLE, CLOSED_LOOP = 1, 8  # axis states
 TORQUE_CONTROL, PASSTHROUGH = 1, 1  # control mode, input mode
@@ -41,14 +42,15 @@ class Frames:
         name = f'odrive_{firmware.replace(".", "_")}.dbc'
         path = share_folder('config/motors') / name
         try:
-            database = cantools.database.load_file(str(path))
+            database = Database()
+            database.add_dbc_file(str(path))
         except (OSError, cantools.Error) as err:
             raise RobotError(f'{path}: cannot be read; restore the file') from err
         self.firmware = firmware
         self._by_name = {message.name: message for message in database.messages}
         self._by_command = {message.frame_id: message for message in database.messages}
-        choices = self._by_name['Heartbeat'].get_signal_by_name('Axis_Error').choices or {}
-        self.errors: dict[str, int] = {str(name): bit for bit, name in choices.items() if bit}
+        named = self._by_name['Heartbeat'].get_signal_by_name('Axis_Error').choices
+        self.errors = {str(name): int(bit) for bit, name in (named or {}).items() if bit}
 
     def encode(
         self, name: str, node_id: int, values: Mapping[str, float] | None = None
@@ -65,7 +67,7 @@ class Frames:
         complete = {signal.name: given.pop(signal.name, 0) for signal in message.signals}
         if given:
             raise ValueError(f'{name}: unknown signal {next(iter(given))!r}')
-        if not all(math.isfinite(value) for value in complete.values()):
+        if not all(abs(value) <= LARGEST for value in complete.values()):
             raise ValueError(f'{name}: expected finite numbers, got {complete}')
         data = message.encode(complete, strict=False) if complete else b''
         return can.Message(
@@ -93,17 +95,23 @@ class Frames:
     def decode_as_firmware(self, message: can.Message) -> Frame | None:
         """Understand one frame as a motor controller does: neither length nor NaN is looked at.
 
-        A short frame is read as if zeros followed. Remote frames are requests: no values.
+        A short frame is read as if zeros followed. What a motor sends is a request when it comes to
+        one as a remote or empty frame: no values.
         """
         if message.is_extended_id or message.is_fd or message.is_error_frame:
             return None
         known = self._by_command.get(message.arbitration_id & 0x1F)
         if known is None:
             return None
-        if message.is_remote_frame:
+        asks = message.is_remote_frame or message.dlc == 0
+        if asks and not self.from_host(known.name):
             return Frame(message.arbitration_id >> COMMAND_BITS, known.name, {})
-        data = bytes(message.data)[: known.length].ljust(known.length, b'\0')
+        data = bytes(message.data or b'')[: known.length].ljust(known.length, b'\0')
         return self._values(known, message.arbitration_id, data)
+
+    def from_host(self, name: str) -> bool:
+        """Say whether a frame goes from the host to a motor."""
+        return self._by_name[name].senders == ['Host']
 
     def error_names(self, bits: int) -> list[str]:
         """Name the axis errors in a heartbeat; a bit without a name as a number."""
@@ -111,7 +119,7 @@ class Frames:
         rest = bits & ~sum(self.errors.values())
         return names + ([f'unknown error {rest:#x}'] if rest else [])
 
-    def _values(self, known: cantools.database.Message, identifier: int, data: bytes) -> Frame:
+    def _values(self, known: Message, identifier: int, data: bytes) -> Frame:
         values = known.decode(data, decode_choices=False, scaling=False) if known.signals else {}
         return Frame(identifier >> COMMAND_BITS, known.name, values)  # type: ignore[arg-type]
 

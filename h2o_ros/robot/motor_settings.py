@@ -11,8 +11,6 @@ from h2o_ros.configuration import setting
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.robot.description import WHEEL_RADIUS
 
-SIDES = ('left', 'right')
-
 
 @dataclass(frozen=True)
 class MotorSettings:
