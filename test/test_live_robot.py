@@ -56,9 +56,13 @@ class Motors:
     def step(self, now, positions, velocities):
         return self.torque
 
-    def inject(self, fault, **numbers):
-        self.faults.append((fault, numbers))
-        return 'done'
+    def inject(self, name, **values):
+        if name not in ('encoder_jump', 'repaired'):
+            raise ValueError(f'fault {name!r} is unknown')
+        self.faults.append((name, values))
+
+    def repair(self):
+        self.faults.append(('repaired', {}))
 
 
 def run_live(live, seconds, start=0.0):
@@ -159,7 +163,7 @@ def test_the_imu_keeps_its_rate():
 def test_imu_silence_ends_by_itself():
     live = LiveRobot(make_robot(), Motors(), 1 / 400)
     run_live(live, 0.1)
-    assert '0.3 s' in live.inject('imu_silence', seconds=0.3)
+    live.inject('imu_silence', duration=0.3)
     times = [sample.time for _, sample in run_live(live, 1.0, start=0.1)]
     assert times[0] == pytest.approx(0.4, abs=0.003)
     assert np.diff(times).max() < 0.004
@@ -183,28 +187,45 @@ def test_extra_delay_holds_back_torque_and_imu():
 
 def test_other_faults_are_the_motors():
     live = LiveRobot(make_robot(), motors := Motors(), 1 / 400)
-    name, numbers = parse_fault('encoder_jump radians=1.5 node=0')
-    assert live.inject(name, **numbers) == 'done'
-    assert motors.faults == [('encoder_jump', {'radians': 1.5, 'node': 0.0})]
+    name, values = parse_fault('encoder_jump radians=1.5 side=left')
+    live.inject(name, **values)
+    assert motors.faults == [('encoder_jump', {'radians': 1.5, 'side': 'left'})]
+
+
+def test_a_repair_ends_every_fault():
+    live = LiveRobot(make_robot(), motors := Motors(PUSH), 1 / 400)
+    live.inject('imu_silence', duration=60.0)
+    live.inject('extra_delay', torque=0.2, imu=0.2)
+    live.inject('repair')
+    assert motors.faults == [('repaired', {})]
+    samples = run_live(live, 0.1)
+    assert samples[0][0] == samples[0][1].time == 0.0
+    assert live.robot.attitude is Attitude.FREE
 
 
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
         ('', 'no fault is named'),
-        ('imu_silence seconds', 'expected key=number'),
-        ('imu_silence seconds=long', 'expected key=number'),
-        ('imu_silence minutes=1', "has no 'minutes'; it takes seconds"),
-        ('imu_silence seconds=nan', 'must be 0 to 60'),
-        ('imu_silence seconds=-1', 'must be 0 to 60'),
+        ('imu_silence duration', 'expected key=value'),
+        ('imu_silence 3s=1', 'expected key=value'),
+        ('imu_silence duration=long', 'must be 0 to 60'),
+        ('imu_silence minutes=1', "has no 'minutes'; it takes duration"),
+        ('imu_silence duration=nan', 'must be 0 to 60'),
+        ('imu_silence duration=-1', 'must be 0 to 60'),
         ('extra_delay torque=2', 'must be 0 to 0.2'),
+        ('repair now=1', "has no 'now'; it takes nothing"),
+        (
+            'gremlins',
+            "'gremlins' is unknown; the robot itself has imu_silence, extra_delay, repair",
+        ),
     ],
 )
 def test_a_wrong_fault_is_refused_in_one_line(text, message):
     live = LiveRobot(make_robot(), Motors(), 1 / 400)
     with pytest.raises(ValueError, match=message) as caught:
-        name, numbers = parse_fault(text)
-        live.inject(name, **numbers)
+        name, values = parse_fault(text)
+        live.inject(name, **values)
     assert '\n' not in str(caught.value)
 
 
