@@ -71,6 +71,10 @@ class ShadowPhase:
 
     def __init__(self, task: Task, limits: ShadowLimits | None = None) -> None:
         self._task, self.limits = task, limits or ShadowLimits()
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin the phase anew."""
         self._driven: dict[int, np.ndarray] = {}
         self._answers: dict[int, np.ndarray] = {}
 

@@ -1,0 +1,213 @@
+"""The order in which a robot is brought up, driven and brought down, as one readable sequence.
+
+It runs in a thread of its own; the node's executor brings it what the other nodes say.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from h2o_ros.errors import RobotError
+from h2o_ros.robot.shadow import ShadowPhase
+
+BRING_UP = 20.0  # s in which every node must be there
+CONFIGURE = 15.0  # s in which the driver finds and checks its motors
+ANSWER = 5.0  # s in which a service answers
+STOPPED = 0.02  # s between two looks
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done.
+
+    seconds: to drive, 0 until stopped. settle: s of balancing before anything else. policy: hand
+    the robot over to it after the shadow phase. record: a take of the whole run. persist: after a
+    trip wait until a person has armed the robot again, and go on, rather than end.
+    """
+
+    seconds: float
+    settle: float
+    policy: bool
+    record: bool
+    persist: bool
+
+
+class Tripped(RobotError):
+    """The driver cut the motors out."""
+
+
+class Stopped(Exception):
+    """A person ended the run."""
+
+
+class Robot(Protocol):
+    """What the sequence needs of the other nodes; the supervisor gives it."""
+
+    def is_present(self) -> list[str]:
+        """Name the nodes that have not been heard yet."""
+
+    def contract_faults(self) -> list[str]:
+        """Say where the policy, the policy server and the driver disagree on the task."""
+
+    def change_state(self, transition: str, timeout: float) -> None:
+        """Make a transition of the driver's lifecycle; RobotError with the driver's reason."""
+
+    def call(self, service: str, timeout: float) -> str:
+        """Call a Trigger and return its message; RobotError where it fails."""
+
+    def trip(self) -> str:
+        """Return why the driver tripped, empty where it did not."""
+
+    def is_armed(self) -> bool:
+        """Say whether the motors are armed."""
+
+    def say(self, line: str) -> None:
+        """Tell a person."""
+
+
+class Supervision(threading.Thread):
+    """Brings the robot up, drives, and brings it down whatever happens.
+
+    shadow: collects while the policy is only listened to. driving: set once the plan's own phase
+    begins. fault: why it ended early, empty where it did not. when_done: called at the end.
+    """
+
+    def __init__(
+        self, robot: Robot, plan: Plan, shadow: ShadowPhase, when_done: Callable[[], None]
+    ) -> None:
+        super().__init__(name='supervision', daemon=True)
+        self._robot, self._plan, self._shadow = robot, plan, shadow
+        self._when_done = when_done
+        self._stopping = threading.Event()
+        self.shadowing = threading.Event()
+        self.driving = threading.Event()
+        self.fault = ''
+
+    def stop(self) -> None:
+        """Bring the robot down; from any thread."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Do the plan."""
+        try:
+            self._bring_up()
+            try:
+                self._drive()
+            finally:
+                self._bring_down()
+        except RobotError as err:
+            self.fault = str(err)
+        except Stopped:
+            pass
+        finally:
+            self._when_done()
+
+    def _bring_up(self) -> None:
+        """Check first, then configure, then arm."""
+        robot = self._robot
+        self._wait(lambda: not robot.is_present(), BRING_UP, self._who_is_missing)
+        faults = robot.contract_faults()
+        if faults:
+            raise RobotError(f'not armed: {"; ".join(faults)}')
+        robot.change_state('configure', CONFIGURE)
+        robot.call('drive_by_balance_controller', ANSWER)
+        robot.change_state('activate', CONFIGURE)
+        self._wait(robot.is_armed, ANSWER, lambda: f'the driver does not arm: {robot.trip()}')
+        robot.say('armed: the balance controller drives')
+
+    def _drive(self) -> None:
+        if self._plan.record:
+            self._robot.say(self._robot.call('start_recording', ANSWER))
+        while True:
+            try:
+                self._drive_once()
+                return
+            except Tripped as err:
+                if not self._plan.persist:
+                    raise
+                self._await_person(err)
+
+    def _drive_once(self) -> None:
+        robot, plan = self._robot, self._plan
+        self._hold(plan.settle)
+        if plan.policy:
+            self._listen_in_shadow()
+            robot.call('drive_by_policy', ANSWER)
+            robot.say('handed over: the policy drives')
+        self.driving.set()
+        self._hold(plan.seconds or float('inf'))
+
+    def _await_person(self, trip: Tripped) -> None:
+        """Nothing arms by itself: a person puts the robot up and calls `arm`."""
+        robot = self._robot
+        self.driving.clear()
+        self.shadowing.clear()
+        robot.call('drive_by_balance_controller', ANSWER)
+        robot.say(f'{trip}; put the robot up and call the service arm to go on')
+        while not robot.is_armed():
+            if self._stopping.is_set():
+                raise Stopped
+            time.sleep(STOPPED)
+
+    def _listen_in_shadow(self) -> None:
+        robot, shadow = self._robot, self._shadow
+        shadow.clear()
+        robot.call('shadow', ANSWER)
+        robot.say(f'shadow phase: {shadow.limits.shadow_seconds:g} s')
+        self.shadowing.set()
+        end = time.monotonic() + 3.0 * shadow.limits.shadow_seconds + ANSWER
+        while not shadow.complete:
+            self._check()
+            if time.monotonic() > end:
+                raise RobotError('shadow phase: the robot does not run at its rate')
+            time.sleep(STOPPED)
+        self.shadowing.clear()
+        robot.say(f'shadow phase: {shadow.figures()}')
+        reasons = shadow.reasons_to_refuse()
+        if reasons:
+            raise RobotError(f'the policy stays in shadow: {"; ".join(reasons)}')
+
+    def _bring_down(self) -> None:
+        """Ramp down and disarm, then end the take; each is tried whatever became of the others."""
+        self.driving.clear()
+        for action in (
+            lambda: self._robot.change_state('deactivate', ANSWER),
+            lambda: self._plan.record and self._robot.call('stop_recording', ANSWER),
+            lambda: self._robot.change_state('cleanup', ANSWER),
+        ):
+            try:
+                action()
+            except RobotError as err:
+                self._robot.say(f'on the way down: {err}')
+
+    def _hold(self, seconds: float) -> None:
+        """Let the robot run for a while; RobotError at a trip."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._check()
+            time.sleep(STOPPED)
+
+    def _check(self) -> None:
+        if self._stopping.is_set():
+            raise Stopped
+        trip = self._robot.trip()
+        if trip:
+            raise Tripped(f'the driver tripped: {trip}')
+
+    def _wait(
+        self, condition: Callable[[], bool], timeout: float, complaint: Callable[[], str]
+    ) -> None:
+        end = time.monotonic() + timeout
+        while not condition():
+            self._check()
+            if time.monotonic() > end:
+                raise RobotError(complaint())
+            time.sleep(STOPPED)
+
+    def _who_is_missing(self) -> str:
+        missing = ', '.join(self._robot.is_present())
+        return f'not heard within {BRING_UP:g} s: {missing}; do they run in this ROS domain?'

@@ -1,0 +1,205 @@
+"""Node supervisor: brings a robot up in the right order, hands it over, and brings it down."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.client import Client
+from std_srvs.srv import Trigger
+
+from h2o_ros.algorithms.policy import Policy
+from h2o_ros.configuration import setting
+from h2o_ros.errors import RobotError
+from h2o_ros.msg import Action, DriverStatus, Observation, PilotStatus
+from h2o_ros.nodes.common import EVERY, LATCHED, BaseNode, run, to_rows
+from h2o_ros.nodes.supervision import Plan, Supervision
+from h2o_ros.report.drive import DriveFigures, write_drive
+from h2o_ros.report.output import prepare_output_folder
+from h2o_ros.robot.live_steps import LiveSteps
+from h2o_ros.robot.shadow import ShadowLimits, ShadowPhase
+from h2o_ros.task import load_task
+from h2o_ros.transitions import Transitions, concatenate
+
+TRIGGERS = (
+    'drive_by_balance_controller',
+    'drive_by_policy',
+    'shadow',
+    'start_recording',
+    'stop_recording',
+)
+TRANSITIONS = {
+    'configure': Transition.TRANSITION_CONFIGURE,
+    'activate': Transition.TRANSITION_ACTIVATE,
+    'deactivate': Transition.TRANSITION_DEACTIVATE,
+    'cleanup': Transition.TRANSITION_CLEANUP,
+}
+CUT_OUT = (DriverStatus.TRIPPED, DriverStatus.EMERGENCY_STOPPED)
+
+
+@dataclass(frozen=True)
+class Parameters(ShadowLimits):
+    """Parameters of the node."""
+
+    task: str = setting('standing_still', '', 'task name or path of its YAML file')
+    policy: str = setting('', '', 'policy file to hand the robot to; empty: a person drives')
+    seconds: float = setting(0.0, 's', 'to drive; 0 until Ctrl-C', minimum=0.0)
+    settle: float = setting(3.0, 's', 'of balancing before the shadow phase', minimum=0.0)
+    record: bool = setting(True, '', 'record the run as one take')
+    persist: bool = setting(
+        False, '', 'after a trip wait until a person has armed the robot again, and go on'
+    )
+    output: str = setting('runs/drive', '', 'folder for the figures of the run')
+
+
+class Supervisor(BaseNode):
+    """Gives the sequence of supervision.py what it needs of the other nodes."""
+
+    def __init__(self) -> None:
+        super().__init__('supervisor')
+        self._settings = parameters = self.read_parameters(Parameters)
+        self._task = load_task(parameters.task)
+        if parameters.policy:
+            Policy.load(parameters.policy).check_contract(self._task)
+        self._output = prepare_output_folder(parameters.output)
+        self._driver: DriverStatus | None = None
+        self._pilot: PilotStatus | None = None
+        self._steps = LiveSteps(self._task)
+        self._drives: list[Transitions] = []
+        self._driver_state = self.create_client(ChangeState, 'hardware_driver/change_state')
+        self._clients = {name: self.create_client(Trigger, name) for name in TRIGGERS}
+        self._shadow = ShadowPhase(self._task, parameters)
+        plan = Plan(
+            seconds=parameters.seconds,
+            settle=parameters.settle,
+            policy=bool(parameters.policy),
+            record=parameters.record,
+            persist=parameters.persist,
+        )
+        self._supervision = Supervision(self, plan, self._shadow, self._when_done)
+        self.create_subscription(DriverStatus, 'driver_status', self._on_driver, LATCHED)
+        self.create_subscription(PilotStatus, 'pilot_status', self._on_pilot, LATCHED)
+        self.create_subscription(Observation, 'observation', self._on_observation, EVERY)
+        self.create_subscription(Action, 'applied_action', self._on_applied, EVERY)
+        self.create_subscription(Action, 'shadow_action', self._on_shadow, EVERY)
+        self._supervision.start()
+
+    def is_present(self) -> list[str]:
+        """Name the nodes that have not been heard yet."""
+        heard = {
+            'hardware_driver': self._driver is not None and self._driver_state.service_is_ready(),
+            'policy_server': self._pilot is not None,
+            'bag_recorder': not self._settings.record
+            or self._clients['start_recording'].service_is_ready(),
+        }
+        return [name for name, here in heard.items() if not here]
+
+    def contract_faults(self) -> list[str]:
+        """Say where supervisor, policy server and driver disagree on the task."""
+        faults = []
+        for name, status in (('hardware_driver', self._driver), ('policy_server', self._pilot)):
+            if status is not None and status.contract_hash != self._task.contract_hash:
+                faults.append(
+                    f'{name} runs another task than {self._task.name}; give both the same task'
+                )
+        return faults
+
+    def change_state(self, transition: str, timeout: float) -> None:
+        """Make a transition of the driver's lifecycle; RobotError with the driver's reason."""
+        request = ChangeState.Request()
+        request.transition.id = TRANSITIONS[transition]
+        answer = self._ask(self._driver_state, request, timeout, f'hardware_driver {transition}')
+        if not answer.success:
+            reason = self._driver.reason if self._driver else 'no status'
+            raise RobotError(f'hardware_driver refuses to {transition}: {reason}')
+
+    def call(self, service: str, timeout: float) -> str:
+        """Call a Trigger and return its message; RobotError where it fails."""
+        answer = self._ask(self._clients[service], Trigger.Request(), timeout, service)
+        if not answer.success:
+            raise RobotError(f'{service}: {answer.message}')
+        return answer.message
+
+    def trip(self) -> str:
+        """Return why the driver tripped, empty where it did not."""
+        driver = self._driver
+        if driver is None or driver.state not in CUT_OUT:
+            return ''
+        return driver.reason or 'no reason given'
+
+    def is_armed(self) -> bool:
+        """Say whether the motors are armed."""
+        return self._driver is not None and self._driver.state == DriverStatus.ARMED
+
+    def say(self, line: str) -> None:
+        """Tell a person."""
+        self.get_logger().info(line)
+
+    def stop(self) -> None:
+        """Bring the robot down; the node ends when that is done."""
+        self._supervision.stop()
+
+    def _ask(self, client: Client, request: Any, timeout: float, what: str) -> Any:
+        """Call a service from the sequence's thread, while the executor's brings the answer."""
+        if not client.wait_for_service(timeout):
+            raise RobotError(f'{what}: nobody answers within {timeout:g} s; has its node ended?')
+        answered = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: answered.set())
+        if not answered.wait(timeout):
+            raise RobotError(f'{what}: no answer within {timeout:g} s')
+        return future.result()
+
+    def _on_driver(self, message: DriverStatus) -> None:
+        self._driver = message
+
+    def _on_pilot(self, message: PilotStatus) -> None:
+        self._pilot = message
+
+    def _on_observation(self, message: Observation) -> None:
+        self._steps.add_observation(message.step, to_rows(message.data, len(message.data))[0])
+
+    def _on_applied(self, message: Action) -> None:
+        action = np.frombuffer(message.data, np.float32)
+        self._steps.add_action(message.step, action)
+        if self._supervision.shadowing.is_set():
+            self._shadow.add_driven(message.step, action)
+        rows = self._steps.take()
+        if rows is not None and self._supervision.driving.is_set():
+            self._drives.append(rows)
+
+    def _on_shadow(self, message: Action) -> None:
+        if self._supervision.shadowing.is_set():
+            self._shadow.add_answer(message.step, np.frombuffer(message.data, np.float32))
+
+    def _when_done(self) -> None:
+        """In the sequence's thread, at the end."""
+        figures = DriveFigures.of(concatenate(self._drives), self._task) if self._drives else None
+        fault = self._supervision.fault
+        also: dict[str, str | float | bool] = {
+            'task': self._task.name,
+            'policy': self._settings.policy,
+            'policy_hash': self._pilot.policy_hash if self._pilot else '',
+            'fault': fault,
+        }
+        write_drive(Path(self._output) / 'drive.json', figures, **also)
+        if figures:
+            self.say(f'drove {figures}')
+        if fault:
+            self.get_logger().error(fault)
+        self.exit_code = 1 if fault else 0
+        self.finished = True
+
+
+def main() -> None:
+    """Run the node."""
+    run(Supervisor)
+
+
+if __name__ == '__main__':
+    main()
