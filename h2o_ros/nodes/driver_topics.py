@@ -1,0 +1,187 @@
+"""The hot topics of the hardware driver: sensors and commands in, observation and torque out."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
+from sensor_msgs.msg import Imu, JointState
+from std_msgs.msg import Bool
+
+from h2o_ros.data.observer import Observer
+from h2o_ros.errors import ConfigurationError
+from h2o_ros.msg import Action, Observation
+from h2o_ros.nodes.common import LATCHED, LATEST, to_floats
+from h2o_ros.nodes.own_thread import OwnSubscription, Waiter
+from h2o_ros.robot.control import Command, Measurement
+from h2o_ros.task import Task
+
+JOINTS = 'joint_states'
+POLL = 0.002  # s
+WHEELS = ['left_wheel', 'right_wheel']
+# A recorder wants every one, a control loop the newest only.
+NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+RECORDED = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
+
+
+class Sensor:
+    """One topic of the task's observation: its newest message, and how old that is."""
+
+    def __init__(self, node: Node, topic: str, kind: str) -> None:
+        self.topic, self.message = topic, None
+        self._node = node
+        self._subscription = OwnSubscription(node, message_type(topic, kind), topic, NEWEST)
+        self._arrived = self._looked = -math.inf
+        self._measured: int | None = None  # ns, the message's own stamp
+
+    def look(self, now: float) -> float:
+        """Take what has come and return the newest message's age in s at `now`.
+
+        The age is that of its arrival, or of its stamp where that is older. A clock that was set
+        shows as an age, either way.
+        """
+        taken = self._subscription.take_newest()
+        stamp = self._node.get_clock().now().nanoseconds
+        if taken is not None:
+            self.message, info = taken
+            waited = 1e-9 * (stamp - info['received_timestamp'])
+            self._arrived = max(self._looked, now - max(0.0, waited))
+            header = getattr(self.message, 'header', None)
+            # Zero: a stamp that nobody set.
+            self._measured = Time.from_msg(header.stamp).nanoseconds or None if header else None
+        self._looked = now
+        own_age = 0.0 if self._measured is None else abs(1e-9 * (stamp - self._measured))
+        return max(now - self._arrived, own_age)
+
+
+class DriverTopics:
+    """What `RobotControl` sees of the graph. `tell`: called where the state changes."""
+
+    def __init__(self, node: Node, task: Task, tell: Callable[[], None]) -> None:
+        self._node, self.tell = node, tell
+        self._observer = Observer(task)
+        expected = self._observer.topics.get(JOINTS, 'sensor_msgs/msg/JointState')
+        if expected != 'sensor_msgs/msg/JointState':
+            raise ConfigurationError(
+                f'task {task.name}: topic {JOINTS} is published by the driver as '
+                f'sensor_msgs/msg/JointState, the task expects {expected}; correct the task file'
+            )
+        self.sensors = [
+            Sensor(node, topic, kind)
+            for topic, kind in self._observer.topics.items()
+            if topic != JOINTS
+        ]
+        self._commands = OwnSubscription(node, Action, 'action', LATEST)
+        self._stops = OwnSubscription(node, Bool, 'emergency_stop', LATCHED)
+        self.waiter = Waiter(node, [self._commands, self._stops])
+        self._joints = node.create_publisher(JointState, JOINTS, RECORDED)
+        self._observation = node.create_publisher(Observation, 'observation', LATEST)
+        self._applied = node.create_publisher(Action, 'applied_action', RECORDED)
+        self._stamp = node.get_clock().now().to_msg()
+
+    def measure(self, now: float, positions: np.ndarray, velocities: np.ndarray) -> Measurement:
+        """Stamp this step, publish the wheels (rad, rad/s) and compute the observation."""
+        ages = {sensor.topic: sensor.look(now) for sensor in self.sensors}
+        self._stamp = self._node.get_clock().now().to_msg()
+        joints = JointState(name=WHEELS, position=positions, velocity=velocities)
+        joints.header.stamp = self._stamp
+        self._joints.publish(joints)
+        messages: dict[str, Any] = {sensor.topic: sensor.message for sensor in self.sensors}
+        if any(message is None for message in messages.values()):
+            return Measurement(None, ages, '')
+        messages[JOINTS] = joints
+        try:
+            return Measurement(self._observer.observe(messages), ages, '')
+        except ValueError as err:
+            return Measurement(None, ages, str(err))
+
+    def publish_observation(self, step: int, observation: np.ndarray) -> None:
+        """Publish an observation (1, O) under this step's stamp."""
+        message = Observation(step=step, batch=1, data=to_floats(observation))
+        message.header.stamp = self._stamp
+        self._observation.publish(message)
+
+    def publish_applied(self, command: Command, torque: float) -> None:
+        """Tell what was sent to the motors for a command, N·m."""
+        asked = command.message
+        self._applied.publish(
+            Action(
+                header=asked.header,
+                step=asked.step,
+                policy_version=asked.policy_version,
+                source=asked.source,
+                data=to_floats(np.array([torque])),
+            )
+        )
+
+    def take_command(self) -> Command | None:
+        """Return the newest command, once."""
+        taken = self._commands.take()
+        if taken is None:
+            return None
+        message, info = taken
+        # Jazzy does not tell who published a message; there the graph alone shows a second one.
+        sender = (info.get('publisher_gid') or {}).get('data', b'')
+        return Command(message.step, message.data, sender, message.source, message)
+
+    def take_stop(self) -> bool:
+        """Say whether an emergency stop was asked for; false on the topic takes nothing back."""
+        asked = False
+        while (taken := self._stops.take()) is not None:
+            asked |= taken[0].data
+        return asked
+
+    def find_sensors(self, oldest: float, timeout: float, watched: float) -> list[str]:
+        """Wait for a message on each topic, watch them for a while, and say what is not fit.
+
+        oldest: s, the age that no message may reach. timeout, watched: s.
+        """
+        end = time.monotonic() + timeout
+        while time.monotonic() < end and any(
+            s.look(time.monotonic()) > oldest for s in self.sensors
+        ):
+            time.sleep(POLL)
+        worst = {sensor.topic: 0.0 for sensor in self.sensors}
+        end = time.monotonic() + watched
+        while time.monotonic() < end:
+            time.sleep(POLL)
+            for sensor in self.sensors:
+                worst[sensor.topic] = max(worst[sensor.topic], sensor.look(time.monotonic()))
+        return [text for s in self.sensors if (text := _unfit(s, worst[s.topic], oldest))]
+
+    def publishers(self) -> int:
+        """Count who publishes on the topic of commands."""
+        return self._node.count_publishers('action')
+
+
+def _unfit(sensor: Sensor, worst: float, oldest: float) -> str:
+    """Say in a line why a sensor cannot be used, empty where it can."""
+    if sensor.message is None:
+        return f'{sensor.topic}: no message; start the sensor, or check its topic and namespace'
+    if worst > oldest:
+        return (
+            f'{sensor.topic}: a message was {1e3 * worst:.0f} ms old (limit '
+            f'{1e3 * oldest:.0f} ms); let the sensor send more often, and set the clocks alike'
+        )
+    if isinstance(sensor.message, Imu) and sensor.message.orientation_covariance[0] == -1.0:
+        return f'{sensor.topic}: carries no orientation; use an IMU driver or filter that gives it'
+    return ''
+
+
+def message_type(topic: str, kind: str) -> type:
+    """Return the class of a message type by its ROS name, as sensor_msgs/msg/Imu."""
+    package, _, name = kind.partition('/msg/')
+    try:
+        return getattr(importlib.import_module(f'{package}.msg'), name)
+    except (ImportError, AttributeError, ValueError) as err:
+        raise ConfigurationError(
+            f'topic {topic}: message type {kind} is not known here; install its package or '
+            'correct the task file'
+        ) from err
