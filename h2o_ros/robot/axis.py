@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import can
+
 from h2o_ros.robot.can_frames import CLOSED_LOOP, IDLE, WATCHDOG, Frame, Frames
 from h2o_ros.robot.motor_settings import MotorSettings
 
 NEVER = -math.inf
 # A longer gap between two encoder frames is a dropout, which is told as such.
 LONGEST_STEP = 0.1  # s
+LATENESS = 0.02  # s by which frames may come unevenly
 
 
 class Encoder(NamedTuple):
@@ -72,7 +75,8 @@ class Axis:
         step = now - last.time
         if step < LONGEST_STEP:
             expected = last.position + 0.5 * (last.velocity + new.velocity) * step
-            if abs(new.position - expected) > self._settings.encoder_jump:
+            unsure = abs(last.velocity) * LATENESS
+            if abs(new.position - expected) > self._settings.encoder_jump + unsure:
                 self.remember(f'encoder jumped by {new.position - expected:+.2f} rad')
         self.encoder = new
 
@@ -85,6 +89,13 @@ class Axis:
             any(values.get(flag, 0) for flag in flags),
             values.get('Reserved', 0) != 0,
         )
+
+    def distrust(self, message: can.Message) -> None:
+        """Take a frame of this motor that is short, or holds a number that is not finite."""
+        shown = self._frames.decode_as_firmware(message)
+        if shown is not None and shown.name in ('Get_Encoder_Estimates', 'Heartbeat'):
+            kind = 'encoder' if shown.name == 'Get_Encoder_Estimates' else 'heartbeat'
+            self.remember(f'{kind} frame is short or not finite')
 
     def remember(self, event: str) -> None:
         """Keep a fault that may pass; the same one is kept once."""

@@ -95,8 +95,8 @@ class Frames:
     def decode_as_firmware(self, message: can.Message) -> Frame | None:
         """Understand one frame as a motor controller does: neither length nor NaN is looked at.
 
-        A short frame is read as if zeros followed. What a motor sends is a request when it comes to
-        one as a remote or empty frame: no values.
+        A short frame is read as if zeros followed. A remote or empty frame of the kind that motors
+        send is a request for it: no values.
         """
         if message.is_extended_id or message.is_fd or message.is_error_frame:
             return None
@@ -108,6 +108,13 @@ class Frames:
             return Frame(message.arbitration_id >> COMMAND_BITS, known.name, {})
         data = bytes(message.data or b'')[: known.length].ljust(known.length, b'\0')
         return self._values(known, message.arbitration_id, data)
+
+    def knows(self, message: can.Message) -> bool:
+        """Say whether a frame's identifier is one of these, whatever it carries."""
+        command = message.arbitration_id & 0x1F
+        return not (message.is_extended_id or message.is_error_frame) and (
+            command in self._by_command
+        )
 
     def from_host(self, name: str) -> bool:
         """Say whether a frame goes from the host to a motor."""

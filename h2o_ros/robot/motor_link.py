@@ -12,7 +12,7 @@ import numpy as np
 from h2o_ros.errors import RobotError
 from h2o_ros.robot.axis import Axis
 from h2o_ros.robot.bus_monitor import BusMonitor
-from h2o_ros.robot.can_frames import Frames
+from h2o_ros.robot.can_frames import COMMAND_BITS, Frames
 from h2o_ros.robot.motor_settings import MotorSettings
 
 SEND_TIMEOUT = 0.005  # s
@@ -117,12 +117,12 @@ class MotorLink:
             self.received.hear_error(message, now)
             return
         self.received.count(message, now)
+        axis = self._by_node.get(message.arbitration_id >> COMMAND_BITS)
         frame = self.frames.decode(message)
-        axis = self._by_node.get(message.arbitration_id >> 5)
         if frame is None:
-            self.received.wrong_frames += 1
-            if axis is not None and self._is_encoder(message):
-                axis.remember('encoder frame is short or not finite')
+            if axis is not None and self.frames.knows(message):
+                self.received.wrong_frames += 1
+                axis.distrust(message)
         elif axis is None:
             if frame.name == 'Heartbeat':
                 self.strangers.add(frame.node_id)
@@ -132,10 +132,6 @@ class MotorLink:
             # A reader that was held up must not take an old frame for a new one.
             waited = time.time() - message.timestamp
             axis.hear(frame, now - waited if 0.0 < waited < 1.0 else now)
-
-    def _is_encoder(self, message: can.Message) -> bool:
-        shown = self.frames.decode_as_firmware(message)
-        return shown is not None and shown.name == 'Get_Encoder_Estimates'
 
     def _hear_failure(self, err: can.CanError) -> None:
         if isinstance(err.__cause__, OSError):
