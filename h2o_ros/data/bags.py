@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from h2o_ros.data.bag_metadata import read_unfinished
 from h2o_ros.data.definitions import Definitions
 from h2o_ros.errors import BagError
 
@@ -62,8 +63,14 @@ class BagSink(Protocol):
     def write(self, topic: str, stamp: int, message: bytes) -> None:
         """Append one serialised message."""
 
+    def flush(self) -> None:
+        """Bring everything so far to the disk, where the library can be told to."""
+
     def close(self) -> None:
         """Finish the file."""
+
+    def abandon(self) -> None:
+        """Let go of a file that cannot be finished."""
 
 
 class Bag:
@@ -85,8 +92,8 @@ class Bag:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The recorder's own entries (custom_data of metadata.yaml)."""
-        return self._source.metadata
+        """The recorder's own entries: custom_data of metadata.yaml, or what it left of them."""
+        return {**self._source.metadata, **read_unfinished(self.path)}
 
     @property
     def warning(self) -> str:
@@ -153,9 +160,28 @@ class BagWriter:
         try:
             self._sink.write(topic, int(stamp_ns), message)
         except OSError as err:
-            raise BagError(
-                f'{self.path}: cannot be written ({err.strerror}); is the disk full?'
-            ) from err
+            raise self._full(err) from err
+
+    def flush(self) -> None:
+        """Bring everything so far to the disk, so that a killed process loses nothing of it.
+
+        rosbag2_py cannot be told to; it keeps up to a chunk.
+        """
+        if self._sink is None:
+            return
+        try:
+            self._sink.flush()
+        except OSError as err:
+            raise self._full(err) from err
+
+    def _full(self, err: OSError) -> BagError:
+        return BagError(f'{self.path}: cannot be written ({err.strerror}); is the disk full?')
+
+    def abandon(self) -> None:
+        """Let go of the bag without finishing it, as where its disk is full."""
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.abandon()
 
     def close(self) -> None:
         """Finish the bag; further calls do nothing."""
@@ -165,6 +191,7 @@ class BagWriter:
         try:
             sink.close()
         except OSError as err:
+            sink.abandon()
             raise BagError(
                 f'{self.path}: cannot be finished ({err.strerror}); is the disk full?'
             ) from err

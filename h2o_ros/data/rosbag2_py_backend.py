@@ -117,3 +117,10 @@ class Sink:
         writer, self._writer = self._writer, None
         if hasattr(writer, 'close'):
             writer.close()
+
+    def flush(self) -> None:
+        """Nothing: rosbag2 writes when a chunk is full."""
+
+    def abandon(self) -> None:
+        """Let the writer go."""
+        self._writer = None

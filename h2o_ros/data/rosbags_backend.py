@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
@@ -101,13 +102,23 @@ class Sink:
         """Append one serialised message."""
         chunk = self._storage.chunk
         if chunk.msgs and stamp - chunk.message_start_time > CHUNK_SECONDS * 1e9:
-            self._storage.close_chunk()
-            self._storage.bio.flush()
+            self.flush()
         self._writer.write(self._connections[topic], stamp, message)
+
+    def flush(self) -> None:
+        """Write the messages so far as a chunk of their own."""
+        if self._storage.chunk.msgs:
+            self._storage.close_chunk()
+        self._storage.bio.flush()
 
     def close(self) -> None:
         """Write the index and metadata.yaml."""
         self._writer.close()
+
+    def abandon(self) -> None:
+        """Close the file as it is."""
+        with contextlib.suppress(OSError):  # its buffer may not fit on the disk
+            self._writer.abort()
 
 
 def typestore_for(types: Iterable[str]) -> Any:

@@ -1,25 +1,35 @@
-"""Node bag_recorder: writes the topics a task is learned from into a bag, as they come."""
+"""Node bag_recorder: writes what a policy is learned from into bags, one a take."""
 
 from __future__ import annotations
 
-import importlib
+import functools
 import json
-import struct
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from h2o_ros.configuration import setting
-from h2o_ros.data.bags import BagWriter
-from h2o_ros.errors import ConfigurationError
-from h2o_ros.nodes.common import BaseNode, run
+from h2o_ros.data.takes import LABELS, TakeRecorder
+from h2o_ros.errors import BagError
+from h2o_ros.msg import PilotStatus, RecordingStatus
+from h2o_ros.nodes.common import EVERY, LATCHED, BaseNode, run
+from h2o_ros.nodes.diagnostics import ERROR, OK, Diagnostics
+from h2o_ros.nodes.parameter_reader import ParameterReader
+from h2o_ros.nodes.recorded_topics import (
+    begins_with_header,
+    header_stamp,
+    message_class,
+    robot_topics,
+    topics_of,
+)
 from h2o_ros.task import Task, load_task
 
-# a sensor driver may publish best effort; this accepts both kinds of publisher
 SENSOR = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.BEST_EFFORT)
-ALL = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
+WATCH_PERIOD = 0.4  # s between two times that everything is brought to the disk
 
 
 @dataclass(frozen=True)
@@ -27,83 +37,184 @@ class Parameters:
     """Parameters of the node."""
 
     task: str = setting('standing_still', '', 'task name or path of its YAML file')
-    output: str = setting('bags/recording', '', 'folder of the new bag; must not exist')
+    output: str = setting('bags/recording', '', 'folder of the new bag, or of the takes')
+    takes: bool = setting(
+        False, '', 'many takes of all that a robot says; false: one bag of the task, then the end'
+    )
+    autostart: bool = setting(True, '', 'begin at once; false: when start_recording is called')
     operator: str = setting('', '', 'who drove, kept in the bag')
-    reliable: bool = setting(True, '', 'false also takes drivers that publish best effort')
+    minimum_free: int = setting(
+        500, 'MB', 'that stay free on the disk, else no take goes on', minimum=1, maximum=10**9
+    )
+    driver: str = setting('hardware_driver', '', 'node whose parameters are kept in the bag')
+    stamped_cmd_vel: bool = setting(True, '', 'cmd_vel is a TwistStamped; false: a Twist')
 
 
 class BagRecorder(BaseNode):
-    """Records every topic of the task until it is ended or told to stop."""
+    """Records from the start or on call; a person ends, judges and annotates each take."""
 
     def __init__(self) -> None:
         super().__init__('bag_recorder')
-        parameters = self.read_parameters(Parameters)
+        self._settings = parameters = self.read_parameters(Parameters)
         task = load_task(parameters.task)
-        topics = {self.resolve_topic_name(t): kind for t, kind in topics_of(task).items()}
-        metadata = {
-            'task': task.name,
-            'contract': json.dumps(task.contract(), ensure_ascii=False),
-            'contract_hash': task.contract_hash,
-            'operator': parameters.operator,
-        }
-        self._writer = BagWriter(parameters.output, topics, metadata)
-        self._written = 0
-        self._output = parameters.output
-        for topic, kind in topics.items():
-            self.create_subscription(
-                message_class(kind),
-                topic,
-                lambda raw, topic=topic: self._on_message(topic, raw),
-                ALL if parameters.reliable else SENSOR,
-                raw=True,
-            )
-        self.create_service(Trigger, 'stop_recording', self._on_stop)
-        self.get_logger().info(f'recording {", ".join(topics)} to {parameters.output}')
+        topics = topics_of(task)
+        if parameters.takes:
+            topics = robot_topics(parameters.stamped_cmd_vel) | topics
+        self._topics = {self.resolve_topic_name(t): kind for t, kind in topics.items()}
+        self._stamped = {t for t, kind in self._topics.items() if begins_with_header(kind)}
+        self._takes = TakeRecorder(
+            parameters.output,
+            self._topics,
+            _metadata(task, parameters.operator),
+            minimum_free=parameters.minimum_free * 10**6,
+            numbered=parameters.takes,
+        )
+        self._driver = ParameterReader(self, parameters.driver)
+        self._status = self.create_publisher(RecordingStatus, 'recording_status', LATCHED)
+        self._diagnostics = Diagnostics(self)
+        self._said = 0
+        if parameters.autostart:
+            self._takes.start(self._now())
+        self._awaited = {self.resolve_topic_name(topic) for topic in topics_of(task)}
+        for topic in self._topics.keys() - self._awaited:
+            self._subscribe(topic, EVERY)
+        if parameters.takes:
+            self.create_subscription(PilotStatus, 'pilot_status', self._on_pilot, LATCHED)
+        self.create_subscription(String, 'recording_note', self._on_note, EVERY)
+        for name, act in (
+            ('start_recording', self._start),
+            ('stop_recording', self._stop),
+            ('label_success', lambda: f'{self._takes.label("success")}: success'),
+            ('label_failure', lambda: f'{self._takes.label("failure")}: failure'),
+        ):
+            self.create_service(Trigger, name, functools.partial(_answer, act))
+        self.create_timer(WATCH_PERIOD, self._watch)
+        self.create_timer(1.0, self._publish)
+        self._publish()
+
+    def _subscribe(self, topic: str, qos: QoSProfile) -> None:
+        self.create_subscription(
+            message_class(self._topics[topic]),
+            topic,
+            lambda raw: self._on_message(topic, raw),
+            qos,
+            raw=True,
+        )
+
+    def _find_publishers(self) -> None:
+        """Listen to the task's topics once they are there, to each on its publisher's terms."""
+        for topic in sorted(self._awaited):
+            found = self.get_publishers_info_by_topic(topic)
+            if found:
+                kinds = {publisher.qos_profile.reliability for publisher in found}
+                self._subscribe(topic, SENSOR if ReliabilityPolicy.BEST_EFFORT in kinds else EVERY)
+                self._awaited.discard(topic)
 
     def _on_message(self, topic: str, raw: bytes) -> None:
-        self._writer.write(topic, header_stamp(raw), raw)
-        self._written += 1
+        stamp = header_stamp(raw) if topic in self._stamped else 0
+        self._takes.write(topic, stamp or self._now(), raw)
 
-    def _on_stop(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self.stop()
-        response.success = True
-        response.message = f'{self._written} messages in {self._output}'
-        return response
+    def _on_pilot(self, message: PilotStatus) -> None:
+        if message.policy_hash:
+            said = {
+                'policy_version': str(message.policy_version),
+                'policy_hash': message.policy_hash,
+            }
+            self._takes.describe(said)
+
+    def _on_note(self, message: String) -> None:
+        try:
+            self._takes.note(message.data, self._now())
+        except BagError as err:
+            self.get_logger().warning(f'note lost: {err}')
+
+    def _start(self) -> str:
+        self._driver.forget()
+        return f'recording to {self._takes.start(self._now())}'
+
+    def _stop(self) -> str:
+        if not self._takes.recording:
+            raise BagError('nothing is being recorded')
+        self._takes.stop(self._now())
+        if not self._settings.takes:
+            self.stop()
+        return self._summary()
+
+    def _summary(self) -> str:
+        status = self._takes.status()
+        return f'{status.messages} messages in {status.path}: {status.reason}'
+
+    def _watch(self) -> None:
+        self._find_publishers()
+        if self._settings.takes:
+            self._driver.ask()
+            if self._driver.text:
+                self._takes.describe({'driver_parameters': self._driver.text})
+        self._takes.watch(self._now())
+        if self._takes.changes != self._said:
+            self._publish()
+        if not (self._settings.takes or self._takes.recording or self.finished):
+            self._end_early()
+
+    def _end_early(self) -> None:
+        """End where the only take broke off; it is nothing to a run without takes to wait."""
+        status = self._takes.status()
+        if status.takes:
+            self.exit_code = 2
+            print(f'error: {status.reason}', file=sys.stderr, flush=True)
+            self.stop()
+
+    def _publish(self) -> None:
+        status = self._takes.status()
+        if self._takes.changes != self._said:
+            self._said = self._takes.changes
+            doing = f'recording to {status.path}' if status.recording else self._summary()
+            self.get_logger().info(doing)
+        message = RecordingStatus(
+            state=int(status.recording),
+            take=str(status.path or ''),
+            takes=status.takes,
+            messages=status.messages,
+            duration=status.duration,
+            free_space=status.free_space,
+            label=LABELS.index(status.label),
+            reason=status.reason,
+        )
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._status.publish(message)
+        self._diagnostics.publish(
+            ERROR if status.fault else OK,
+            'recording' if status.recording else status.reason,
+            {'take': message.take, 'messages': status.messages, 'free_bytes': status.free_space},
+        )
+
+    def _now(self) -> int:
+        return self.get_clock().now().nanoseconds
 
     def destroy_node(self) -> None:
-        """Close the bag, then the node."""
-        self._writer.close()
-        self.get_logger().info(f'{self._written} messages in {self._output}')
+        """End the take, then the node."""
+        self._takes.stop(self._now(), 'the recorder ended')
+        self._publish()
         super().destroy_node()
 
 
-def topics_of(task: Task) -> dict[str, str]:
-    """Return topic and type of everything the task's fields come from."""
-    sources = [s for field in task.observation for s in field.sources]
-    sources += [s for field in task.action for s in field.sources]
-    return {source.topic: source.type for source in sources}
+def _metadata(task: Task, operator: str) -> dict[str, str]:
+    return {
+        'task': task.name,
+        'contract': json.dumps(task.contract(), ensure_ascii=False),
+        'contract_hash': task.contract_hash,
+        'operator': operator,
+    }
 
 
-def header_stamp(raw: bytes) -> int:
-    """Return the stamp (ns) of a serialised message that begins with a std_msgs/Header.
-
-    The log time is when a thing was measured, not when it came through: a recording made on a busy
-    machine plays back as it was.
-    """
-    order = '<' if raw[1] & 1 else '>'
-    seconds, nanoseconds = struct.unpack_from(f'{order}iI', raw, 4)
-    return seconds * 10**9 + nanoseconds
-
-
-def message_class(kind: str) -> Any:
-    """Return the class of a message type such as sensor_msgs/msg/Imu."""
-    package, _, name = kind.split('/')
+def _answer(
+    act: Callable[[], str], _: Trigger.Request, answer: Trigger.Response
+) -> Trigger.Response:
     try:
-        return getattr(importlib.import_module(f'{package}.msg'), name)
-    except (ImportError, AttributeError) as err:
-        raise ConfigurationError(
-            f'message type {kind} is not installed; install the package {package}'
-        ) from err
+        answer.message, answer.success = act(), True
+    except BagError as err:
+        answer.message, answer.success = str(err), False
+    return answer
 
 
 def main() -> None:

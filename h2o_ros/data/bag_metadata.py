@@ -1,0 +1,63 @@
+"""What is said about a bag beside its messages: who, what task, which policy, how it went.
+
+A finished bag has it under custom_data of its metadata.yaml, which a recorder writes last. Until
+then it stands in a file of its own in the bag's folder, so that a killed recorder leaves it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from h2o_ros.errors import BagError
+
+UNFINISHED_NAME = 'take.json'
+
+
+def read_unfinished(path: Path) -> dict[str, str]:
+    """Return the entries of a bag that was not finished; nothing where it was.
+
+    path: the bag's folder, or a file within it.
+    """
+    file = (path if path.is_dir() else path.parent) / UNFINISHED_NAME
+    try:
+        content = json.loads(file.read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as err:
+        raise BagError(f'{file}: damaged; remove it to read the bag without it') from err
+    return {str(key): str(value) for key, value in content.items()}
+
+
+def write_unfinished(folder: Path, entries: Mapping[str, str]) -> None:
+    """Write the entries of a bag that is being recorded, as a whole or not at all."""
+    _replace(folder / UNFINISHED_NAME, json.dumps(entries, ensure_ascii=False, indent=1) + '\n')
+
+
+def finish_metadata(folder: Path, entries: Mapping[str, str]) -> None:
+    """Put entries into the metadata.yaml of a finished bag; others stay."""
+    file = folder / 'metadata.yaml'
+    try:
+        content = yaml.safe_load(file.read_text(encoding='utf-8'))
+        information = content['rosbag2_bagfile_information']
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as err:
+        raise BagError(f'{file}: cannot be read; is the bag still there?') from err
+    information['custom_data'] = {**(information.get('custom_data') or {}), **entries}
+    _replace(file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    (folder / UNFINISHED_NAME).unlink(missing_ok=True)
+
+
+def _replace(file: Path, text: str) -> None:
+    temporary = file.with_name(file.name + '.tmp')
+    try:
+        with temporary.open('w', encoding='utf-8') as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(file)
+    except OSError as err:
+        raise BagError(f'{file}: cannot be written ({err.strerror}); is the disk full?') from err

@@ -1,0 +1,63 @@
+"""What the recorder listens to, and what it can tell of a message without unpacking it."""
+
+from __future__ import annotations
+
+import importlib
+import struct
+from typing import Any
+
+from h2o_ros.errors import ConfigurationError
+from h2o_ros.task import Task
+
+# What driver, pilot and people say while a robot runs, beside the task's own topics.
+ROBOT_TOPICS = {
+    'observation': 'h2o_ros/msg/Observation',
+    'applied_action': 'h2o_ros/msg/Action',
+    'shadow_action': 'h2o_ros/msg/Action',
+    'driver_status': 'h2o_ros/msg/DriverStatus',
+    'pilot_status': 'h2o_ros/msg/PilotStatus',
+    'emergency_stop': 'std_msgs/msg/Bool',
+    'recording_note': 'std_msgs/msg/String',
+    '/diagnostics': 'diagnostic_msgs/msg/DiagnosticArray',
+}
+
+
+def topics_of(task: Task) -> dict[str, str]:
+    """Return topic and type of everything the task's fields come from."""
+    sources = [s for field in task.observation for s in field.sources]
+    sources += [s for field in task.action for s in field.sources]
+    return {source.topic: source.type for source in sources}
+
+
+def robot_topics(stamped_cmd_vel: bool) -> dict[str, str]:
+    """Return topic and type of what is recorded in takes beside the task's topics."""
+    kind = 'TwistStamped' if stamped_cmd_vel else 'Twist'
+    return {**ROBOT_TOPICS, 'cmd_vel': f'geometry_msgs/msg/{kind}'}
+
+
+def message_class(kind: str) -> Any:
+    """Return the class of a message type such as sensor_msgs/msg/Imu."""
+    package, _, name = kind.split('/')
+    try:
+        return getattr(importlib.import_module(f'{package}.msg'), name)
+    except (ImportError, AttributeError) as err:
+        raise ConfigurationError(
+            f'message type {kind} is not installed; install the package {package}'
+        ) from err
+
+
+def begins_with_header(kind: str) -> bool:
+    """Say whether messages of a type begin with a std_msgs/Header."""
+    types = list(message_class(kind).get_fields_and_field_types().values())
+    return types[:1] == ['std_msgs/Header']
+
+
+def header_stamp(raw: bytes) -> int:
+    """Return the stamp (ns) of a serialised message that begins with a std_msgs/Header.
+
+    The log time is when a thing was measured, not when it came through: a recording made on a busy
+    machine plays back as it was.
+    """
+    order = '<' if raw[1] & 1 else '>'
+    seconds, nanoseconds = struct.unpack_from(f'{order}iI', raw, 4)
+    return seconds * 10**9 + nanoseconds
