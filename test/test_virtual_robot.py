@@ -151,7 +151,7 @@ def test_a_robot_whose_driver_is_gone_stops_its_wheels(robot, wait_until):
 
 def test_an_imu_falls_silent_when_asked(robot, wait_until):
     _, host = robot
-    answer = host.inject('imu_silence duration=0.5')
+    answer = host.inject('imu_silence seconds=0.5')
     assert answer.success, answer.message
     wait_until(lambda: time.monotonic() - host.imu[-1][0] > 0.25, 2.0, 'silence')
     wait_until(lambda: time.monotonic() - host.imu[-1][0] < 0.1, 2.0, 'its end')

@@ -19,6 +19,7 @@ from h2o_ros.configuration import setting
 from h2o_ros.nodes.common import BaseNode, run
 from h2o_ros.nodes.sensor_messages import imu_message
 from h2o_ros.robot.can_bus import open_bus
+from h2o_ros.robot.control_priority import prefer_punctuality, run_in_real_time
 from h2o_ros.robot.description import load_parameters, robot_folder
 from h2o_ros.robot.emulated_motors import EmulatedMotors
 from h2o_ros.robot.motor_settings import MotorSettings, check_settings
@@ -60,6 +61,13 @@ class Parameters(MotorSettings):
         minimum=0.0,
         maximum=3600.0,
     )
+    real_time_priority: int = setting(
+        45,
+        '',
+        "under SCHED_FIFO, where that is allowed; above the driver's: hardware never waits",
+        minimum=0,
+        maximum=98,
+    )
     imu_rate: float = setting(400.0, 'Hz', 'of the IMU messages', minimum=50.0, maximum=1000.0)
 
 
@@ -81,6 +89,8 @@ class VirtualRobot(BaseNode):
         self._said, self._lost = self._body.attitude, 0.0
         self.create_timer(WATCH_PERIOD, self._watch)
         self.get_logger().info(f'{parameters.model} robot, {self._said.value}')
+        prefer_punctuality()
+        run_in_real_time(parameters.real_time_priority)
         self._loop.start()
 
     def _step(self, due: float) -> None:
@@ -101,10 +111,10 @@ class VirtualRobot(BaseNode):
         self, request: InjectFault.Request, response: InjectFault.Response
     ) -> InjectFault.Response:
         try:
-            name, values = parse_fault(request.fault)
-            self._robot.inject(name, **values)
+            name, numbers = parse_fault(request.fault)
+            response.message = self._robot.inject(name, **numbers)
             response.success = True
-            self.get_logger().info(f'fault on request: {request.fault}')
+            self.get_logger().info(f'{name} on request: {response.message}')
         except ValueError as err:
             response.message = str(err)
         return response

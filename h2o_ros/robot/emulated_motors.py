@@ -77,7 +77,7 @@ class EmulatedMotors:
             self._send_due(index, axis, now)
         return torque * self.settings.directions * self.settings.gear_ratio
 
-    def inject(self, fault: str, **numbers: float) -> str:
+    def inject(self, fault: str, /, **numbers: float) -> str:
         """Begin a fault at the next step, from any thread; return what happens in a sentence.
 
         ValueError for an unknown fault or number; see emulated_faults.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -23,8 +23,8 @@ class WheelMotors(Protocol):
     def step(self, now: float, positions: np.ndarray, velocities: np.ndarray) -> np.ndarray:
         """Take wheel angles and rates (2,) in rad and rad/s; return the torques (2,) in N·m."""
 
-    def inject(self, name: str, **values: Any) -> None:
-        """Begin a fault; ValueError for one that is unknown."""
+    def inject(self, fault: str, /, **numbers: float) -> str:
+        """Begin a fault and say in a sentence what happens; ValueError for an unknown one."""
 
     def repair(self) -> None:
         """End every fault; what has latched stays latched."""
@@ -60,15 +60,15 @@ class LiveRobot:
         with self._lock:
             return self._step(now)
 
-    def inject(self, fault: str, **values: float | str) -> None:
-        """Begin a fault, from any thread; ValueError says in a line why it cannot.
+    def inject(self, fault: str, /, **numbers: float) -> str:
+        """Begin a fault, from any thread; return what happens, ValueError where it cannot.
 
-        imu_silence duration: no IMU message for so many seconds. extra_delay torque, imu: seconds
-        by which the torques act and the IMU's messages come later, until told otherwise. repair
-        ends what still goes on. Every other fault is the motors'.
+        imu_silence seconds: no IMU message for so long. extra_delay torque, imu: seconds by which
+        the torques act and the IMU's messages come later, until told otherwise. repair ends what
+        still goes on. Every other fault is the motors'.
         """
         with self._lock:
-            self._inject(fault, values)
+            return self._inject(fault, numbers)
 
     def _step(self, now: float) -> list[ImuSample]:
         self._now = now
@@ -87,25 +87,24 @@ class LiveRobot:
             due.append(self._samples.popleft())
         return due
 
-    def _inject(self, fault: str, values: dict[str, float | str]) -> None:
+    def _inject(self, fault: str, numbers: dict[str, float]) -> str:
         if fault == 'imu_silence':
-            limits = {'duration': (1.0, LONGEST_SILENCE)}
-            self._imu_silent_until = self._now + _take(fault, values, limits)['duration']
-        elif fault == 'extra_delay':
+            seconds = _take(fault, numbers, {'seconds': (1.0, LONGEST_SILENCE)})['seconds']
+            self._imu_silent_until = self._now + seconds
+            return f'no IMU message for {seconds} s'
+        if fault == 'extra_delay':
             limits = {'torque': (0.0, LONGEST_DELAY), 'imu': (0.0, LONGEST_DELAY)}
-            delays = _take(fault, values, limits)
+            delays = _take(fault, numbers, limits)
             self._imu_delay = delays['imu']
             self._torque_delay = round(delays['torque'] / self.robot.plant.period)
-        elif fault == 'repair':
-            _take(fault, values, {})
+            return f'torque {delays["torque"]} s later, IMU {delays["imu"]} s later'
+        if fault == 'repair':
+            _take(fault, numbers, {})
             self._imu_silent_until, self._imu_delay, self._torque_delay = self._now, 0.0, 0
             self.motors.repair()
-        else:
-            self._inject_into_motors(fault, values)
-
-    def _inject_into_motors(self, fault: str, values: dict[str, float | str]) -> None:
+            return 'every fault has ended; what has latched stays latched'
         try:
-            self.motors.inject(fault, **values)
+            return self.motors.inject(fault, **numbers)
         except ValueError as err:
             raise ValueError(f'{err}; the robot itself has {", ".join(OWN_FAULTS)}') from err
 
@@ -117,30 +116,30 @@ class LiveRobot:
         return self._torques[0]
 
 
-def parse_fault(text: str) -> tuple[str, dict[str, float | str]]:
-    """Split 'name key=value ...', values numbers where they can be; ValueError where it cannot."""
+def parse_fault(text: str) -> tuple[str, dict[str, float]]:
+    """Split 'name key=number ...'; ValueError says in a line what is wrong."""
     words = text.split()
     if not words:
-        raise ValueError('no fault is named; write its name and values, as imu_silence duration=1')
-    values: dict[str, float | str] = {}
+        raise ValueError('no fault is named; write its name and numbers, as imu_silence seconds=1')
+    numbers = {}
     for word in words[1:]:
         key, _, value = word.partition('=')
-        if not key.isidentifier() or not value:
-            raise ValueError(f'{word!r}: expected key=value')
         try:
-            values[key] = float(value)
-        except ValueError:
-            values[key] = value
-    return words[0], values
+            numbers[key] = float(value)
+        except ValueError as err:
+            raise ValueError(f'{word!r}: expected key=number') from err
+        if not key.isidentifier():
+            raise ValueError(f'{word!r}: expected key=number')
+    return words[0], numbers
 
 
 def _take(
-    fault: str, given: dict[str, float | str], known: dict[str, tuple[float, float]]
+    fault: str, given: dict[str, float], known: dict[str, tuple[float, float]]
 ) -> dict[str, float]:
     """Return the numbers of a fault: known maps each to its default and its greatest value."""
     for key, value in given.items():
         if key not in known:
             raise ValueError(f'{fault} has no {key!r}; it takes {", ".join(known) or "nothing"}')
-        if isinstance(value, str) or not 0.0 <= value <= known[key][1]:
+        if not 0.0 <= value <= known[key][1]:
             raise ValueError(f'{fault}: {key} must be 0 to {known[key][1]} s, got {value}')
-    return {key: float(given.get(key, default)) for key, (default, _) in known.items()}
+    return {key: given.get(key, default) for key, (default, _) in known.items()}

@@ -47,12 +47,13 @@ class RealTimeLoop:
         while not self._stopping:
             self._step(due)
             due += self._period
-            ahead = due - self._clock()
-            if ahead > 0.0:
-                self._sleep(ahead)
-            elif -ahead > CATCH_UP:
-                self.lost -= ahead
-                due -= ahead
+            late = self._clock() - due
+            if late > CATCH_UP:
+                self.lost += late
+                due += late
+                self._sleep(self._period)  # nor may a slow machine be left without a breath
+            elif late < 0.0:
+                self._sleep(-late)
 
     def _guard(self) -> None:
         try:
