@@ -145,6 +145,11 @@ class Motors:
             raise
         self.armed = True
 
+    def obstacles(self) -> list[str]:
+        """Say what `arm` would refuse for: silence, and errors other than the watchdog's."""
+        now = self._clock()
+        return [text for axis in self._link.axes for text in axis.obstacles(now)]
+
     def send(self, torque: np.ndarray) -> np.ndarray:
         """Command wheel torques (2,) N·m, positive forwards; return what was really sent (2,).
 
@@ -180,7 +185,7 @@ class Motors:
         self._link.forget()
 
     def _refuse_errors(self) -> None:
-        found = [text for axis in self._link.axes for text in axis.obstacles(self._clock())]
+        found = self.obstacles()
         if found:
             raise RobotError('; '.join(found))
 

@@ -1,0 +1,93 @@
+"""What tests of the motors share: emulated ones in real time on a virtual bus, and a listener."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from h2o_ros.robot.can_bus import open_bus
+from h2o_ros.robot.can_frames import Frames
+from h2o_ros.robot.emulated_motors import EmulatedMotors
+from h2o_ros.robot.motor_settings import MotorSettings
+from h2o_ros.robot.motors import Motors
+
+BOTH = ('0.5', '0.6')
+CHANNELS = itertools.count()
+# Far beyond what a busy machine takes; what is asserted of times has its own bounds.
+GENEROUS = {'encoder_timeout': 0.1, 'heartbeat_timeout': 1.0}
+# With these the watchdog is set over CAN, which takes less time than to see it expire.
+ENDPOINTS = {'watchdog_enable_endpoint': 300, 'watchdog_timeout_endpoint': 301}
+
+
+class Bench:
+    """Emulated motors in real time on a virtual bus, the host's motors, and a listener."""
+
+    def __init__(self, settings: MotorSettings, watchdog: float) -> None:
+        self.settings = settings
+        self._buses = [open_bus(settings) for _ in range(3)]
+        self.spy = self._buses[2]
+        self.emulated = EmulatedMotors(self._buses[1], settings, watchdog=watchdog)
+        self.torque, self.velocities = np.zeros(2), np.zeros(2)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        self.motors = Motors(self._buses[0], settings)
+        wait_until(lambda: all(self.motors.statistics().states))
+
+    def _run(self) -> None:
+        positions, last = np.zeros(2), time.monotonic()
+        while not self._stopped.wait(0.001):
+            now = time.monotonic()
+            positions = positions + self.velocities * (now - last)
+            last = now
+            self.torque = self.emulated.step(now, positions, self.velocities)
+
+    def ready(self) -> Motors:
+        """Return the motors configured and armed."""
+        assert self.motors.configure() == []
+        self.motors.arm()
+        return self.motors
+
+    def drive(self, torque: list[float], done: Callable[[], object], limit: float = 3.0) -> None:
+        """Send a torque every 5 ms until done."""
+        end = time.monotonic() + limit
+        while not done():
+            assert time.monotonic() < end, 'not reached while driving'
+            if self.motors.armed:
+                self.motors.send(np.array(torque))
+            time.sleep(0.005)
+
+    def faults(self) -> str:
+        return '; '.join(self.motors.faults(time.monotonic()))
+
+    def commands(self) -> list[str]:
+        """Name the frames from the host that went over the bus since the last call."""
+        frames, found = Frames(self.settings.firmware), []
+        while (message := self.spy.recv(0.0)) is not None:
+            frame = frames.decode(message)
+            if frame is not None and frames.from_host(frame.name):
+                found.append(frame.name)
+        return found
+
+    def close(self) -> None:
+        self.motors.close()
+        self._stopped.set()
+        self._thread.join()
+        for bus in self._buses:
+            bus.shutdown()
+
+
+def make_settings(**changes: object) -> MotorSettings:
+    channel = f'test_{next(CHANNELS)}'
+    return MotorSettings(interface='virtual', channel=channel, **(GENEROUS | changes))
+
+
+def wait_until(done: Callable[[], object], limit: float = 3.0) -> None:
+    end = time.monotonic() + limit
+    while not done():
+        assert time.monotonic() < end, 'not reached in time'
+        time.sleep(0.002)

@@ -1,0 +1,195 @@
+"""Every fault of the wheel motors and their bus: told in a plain sentence, and never forgotten."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+
+import can
+import numpy as np
+import pytest
+from motor_bench import BOTH, ENDPOINTS, Bench, make_settings, wait_until
+
+from h2o_ros.errors import RobotError
+from h2o_ros.robot.can_bus import open_bus
+from h2o_ros.robot.can_frames import Frames
+from h2o_ros.robot.emulated_faults import KINDS
+from h2o_ros.robot.motors import Motors
+
+
+@pytest.fixture
+def bench() -> Iterator[Callable[..., Bench]]:
+    opened: list[Bench] = []
+
+    def make(watchdog: float = 0.1, **changes: object) -> Bench:
+        opened.append(Bench(make_settings(**changes), watchdog))
+        return opened[-1]
+
+    yield make
+    for each in opened:
+        each.close()
+
+
+# Errors latch
+
+
+@pytest.mark.parametrize('firmware', BOTH)
+def test_an_emergency_stop_latches_until_it_is_cleared_on_request(bench, firmware):
+    rig = bench(firmware=firmware)
+    motors = rig.ready()
+    rig.drive([1.0, 1.0], lambda: rig.torque.all())
+    assert motors.estop()
+    wait_until(lambda: not rig.torque.any())
+    wait_until(lambda: rig.faults().count('ESTOP_REQUESTED') == 2)
+    rig.commands()
+    with pytest.raises(RobotError, match='ESTOP_REQUESTED'):
+        motors.arm()
+    assert motors.check(0.3) != []
+    assert rig.commands() == []
+    motors.clear_errors()
+    wait_until(lambda: motors.statistics().errors == ('', ''))
+    motors.arm()
+    rig.drive([1.0, 1.0], lambda: rig.torque.all())
+
+
+@pytest.mark.parametrize('firmware', BOTH)
+def test_a_wheel_beyond_its_speed_limit_disarms(bench, firmware):
+    rig = bench(firmware=firmware, velocity_limit=10.0)
+    motors = rig.ready()
+    rig.velocities = np.array([0.0, 11.9])
+    rig.drive([0.1, 0.1], lambda: motors.velocities()[1] > 11.0)
+    assert rig.emulated.armed == (True, True)
+    rig.velocities = np.array([0.0, 12.1])
+    rig.drive([0.1, 0.1], lambda: 'right motor (node 1)' in rig.faults())
+    assert ('CONTROLLER_FAILED' if firmware == '0.5' else 'VELOCITY_LIMIT') in rig.faults()
+    assert rig.emulated.armed == (True, False)
+
+
+# Every fault: what the host says of it, and whether the motor has stopped by itself
+FAULTS = [
+    ('encoder_dropout', {'motor': 0}, 'left motor (node 0): no encoder frame for', False),
+    ('heartbeat_silence', {'motor': 1, 'seconds': 3.0}, 'right motor (node 1): no heartbeat for',
+     False),
+    ('bus_off', {}, 'CAN bus: the CAN controller is off the bus', True),
+    ('encoder_jump', {'motor': 1, 'radians': -2.0}, 'right motor (node 1): encoder jumped by -2.',
+     False),
+    ('over_temperature', {'celsius': 90.0}, 'power stage is at 90 °C, above 85 °C', False),
+    ('over_temperature', {'motor': 0}, 'left motor (node 0): ', True),
+    ('brown_out', {'volts': 16.0}, 'supply is at 16.0 V, below 18.0 V', False),
+    ('brown_out', {'volts': 12.0}, 'has disarmed itself', True),
+    ('brown_out', {'volts': 2.0}, 'no encoder frame', True),
+    ('spinout', {'motor': 0}, 'left motor (node 0): ', True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('firmware', 'name', 'numbers', 'words', 'stops'),
+    [('0.6', *fault) for fault in FAULTS]
+    + [('0.5', *fault) for fault in FAULTS if fault[-1] and fault[0] != 'bus_off'],
+)
+def test_every_fault_is_told_in_a_plain_sentence(bench, firmware, name, numbers, words, stops):
+    rig = bench(firmware=firmware, **(ENDPOINTS if firmware == '0.6' else {}))
+    motors = rig.ready()
+    rig.drive([0.2, 0.2], lambda: rig.torque.all())
+    assert rig.faults() == ''
+    assert rig.emulated.inject(name, **numbers)
+    rig.drive([0.2, 0.2], lambda: words in rig.faults())
+    if stops:
+        rig.drive([0.2, 0.2], lambda: not all(rig.emulated.armed))
+    else:
+        assert rig.emulated.armed == (True, True)
+    motors.disarm()
+    rig.emulated.repair()
+    wait_until(lambda: motors.age(time.monotonic()) < 0.05)
+    motors.clear_errors()  # a person's decision
+    wait_until(lambda: not motors.obstacles())
+    motors.arm()
+    rig.drive([0.2, 0.2], lambda: np.allclose(rig.torque, 0.2))
+
+
+def test_every_kind_of_fault_has_its_test():
+    assert {name for name, *_ in FAULTS} == set(KINDS)
+
+
+@pytest.mark.parametrize(
+    ('name', 'numbers', 'words'),
+    [
+        ('gremlins', {}, "'gremlins' is unknown; choose one of encoder_dropout"),
+        ('bus_off', {'radians': 1.0}, "unknown number 'radians'"),
+        ('encoder_jump', {'radians': math.nan}, 'expected -100.0 to 100.0'),
+        ('encoder_jump', {'motor': 2}, r'expected 0 \(left\) or 1'),
+        ('spinout', {'seconds': -1.0}, 'expected more than 0'),
+    ],
+)
+def test_faults_that_do_not_exist_are_refused(bench, name, numbers, words):
+    with pytest.raises(ValueError, match=words):
+        bench().emulated.inject(name, **numbers)
+
+
+def test_another_host_on_the_bus_is_a_fault(bench):
+    rig = bench()
+    rig.ready()
+    rig.spy.send(Frames('0.6').encode('Set_Input_Torque', 1, {'Input_Torque': 0.5}))
+    rig.drive([0.0, 0.0], lambda: 'another host commands the right motor' in rig.faults())
+    rig.motors.disarm()
+    rig.motors.forget_events()
+    assert 'another host' not in rig.faults()
+
+
+@pytest.mark.parametrize(
+    'data', [bytes(7), b'\0\0\xc0\x7f' + bytes(4), b'\0\0\x80\x7f' + bytes(4)]
+)
+def test_broken_encoder_frames_change_nothing_and_are_a_fault(bench, data):
+    rig = bench()
+    motors = rig.motors
+    wait_until(lambda: motors.age(time.monotonic()) < 1.0)
+    rig.spy.send(can.Message(arbitration_id=0x029, data=data, is_extended_id=False))
+    wait_until(lambda: 'right motor (node 1): encoder frame is short or' in rig.faults())
+    assert np.isfinite(motors.positions()).all()
+    assert motors.statistics().wrong_frames == 1
+
+
+def test_frames_of_others_are_nobodys_fault(bench):
+    rig = bench()
+    for message in (
+        can.Message(arbitration_id=0x18FF1234, data=bytes(8)),
+        can.Message(arbitration_id=0x700, data=bytes(3), is_extended_id=False),
+        can.Message(arbitration_id=0x026, data=bytes(8), is_extended_id=False),
+    ):
+        rig.spy.send(message)
+    assert rig.motors.check(0.3) == []
+    assert rig.motors.statistics().wrong_frames == 0
+
+
+def test_a_late_reader_does_not_take_an_old_frame_for_a_new_one():
+    settings = make_settings()
+    bus = open_bus(settings)
+    old = can.Bus(interface='virtual', channel=settings.channel, preserve_timestamps=True)
+    motors = Motors(bus, settings)
+    try:
+        for node in settings.node_ids:
+            message = Frames('0.6').encode('Get_Encoder_Estimates', node)
+            message.timestamp = time.time() - 0.5
+            old.send(message)
+        wait_until(lambda: math.isfinite(motors.age(time.monotonic())))
+        assert motors.age(time.monotonic()) >= 0.5
+    finally:
+        motors.close()
+        bus.shutdown()
+        old.shutdown()
+
+
+def test_a_bus_that_takes_no_frames_is_one_line_and_never_stops_a_stop(bench):
+    rig = bench()
+    motors = rig.ready()
+
+    def refuse(message: can.Message, timeout: float | None = None) -> None:
+        raise can.CanOperationError('No buffer space available')
+
+    motors._link._bus.send = refuse
+    with pytest.raises(RobotError, match='does not take frames'):
+        motors.send(np.zeros(2))
+    assert motors.estop() is False
+    assert motors.disarm() is False
+    assert motors.statistics().failed_sends >= 5
