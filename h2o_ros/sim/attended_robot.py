@@ -45,6 +45,8 @@ class AttendedRobot:
         self.plant, self._generator = plant, generator
         self._tilt, self._lift_after = tilt, lift_after
         self.falls = 0
+        self._pitch_column = plant.physics.position('pitch')
+        self._wheel_columns = [plant.physics.position(name) for name in WHEELS]
         self._idle = 0.0  # s since the wheels were last driven
         self._lifted = 0.0  # s since the lift began
         self._from = self._upright = 0.0  # rad, pitch at its beginning and end
@@ -110,8 +112,7 @@ class AttendedRobot:
 
     def _place(self, theta: float, theta_dot: float) -> None:
         """Set the body's pitch; the wheels keep their angles to it, as the encoders would see."""
-        columns = [self.plant.physics.position(name) for name in WHEELS]
-        wheel = float(self.plant.physics.state[0, columns].mean())
+        wheel = float(self.plant.physics.state[0, self._wheel_columns].mean())
         start = {
             'theta': theta,
             'theta_dot': theta_dot,
@@ -122,7 +123,7 @@ class AttendedRobot:
         self.plant.reset(rows, {name: np.array([value]) for name, value in start.items()})
 
     def _pitch(self) -> float:
-        return float(self.plant.physics.state[0, self.plant.physics.position('pitch')])
+        return float(self.plant.physics.state[0, self._pitch_column])
 
     def _draw_tilt(self) -> float:
         return self._tilt * float(self._generator.uniform(-1.0, 1.0))

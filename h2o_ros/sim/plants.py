@@ -269,6 +269,8 @@ def issue_ages(delay: float, timestep: float, count: int) -> np.ndarray:
 
 def quantise(values: np.ndarray, step: float | np.ndarray) -> np.ndarray:
     """Round to the nearest multiple of step; a step of zero leaves the values as they are."""
+    if np.all(step):
+        return step * np.round(values / step)
     exact = np.equal(step, 0.0)
     whole = np.where(exact, 1.0, step)
     return np.where(exact, values, whole * np.round(values / whole))
