@@ -101,7 +101,7 @@ class RobotControl:
         self.safety.misses_in_row = misses_in_row
         if self.number % SLOW_STEPS == 0:
             self._look_at_statistics()
-        silent = self._sent_at < self._step_at
+        silent = self._sent_at <= self._step_at
         self._step_at = now
         velocities = self._motors.velocities()
         self.measurement = measured = self._graph.measure(
