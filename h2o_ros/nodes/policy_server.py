@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from h2o_ros.algorithms.policy import Policy
 from h2o_ros.configuration import setting
-from h2o_ros.errors import PolicyError
 from h2o_ros.msg import Action, Observation
 from h2o_ros.msg import Policy as PolicyMessage
 from h2o_ros.nodes.common import LATCHED, LATEST, BaseNode, run, to_floats
-from h2o_ros.nodes.conversions import policy_from_message
+from h2o_ros.nodes.served_policy import ServedPolicy
+from h2o_ros.robot.pilot_settings import PilotSettings
 from h2o_ros.task import load_task
 
 
@@ -22,49 +22,66 @@ class Parameters:
 
     task: str = setting('standing_still', '', 'task name or path of its YAML file')
     deterministic: bool = setting(True, '', 'act by the mean; false explores, for training')
-    seed: int = setting(0, '', 'random seed of the exploration', minimum=0)
+    seed: int = setting(0, '', 'random seed of exploration and excitation', minimum=0)
     policy: str = setting('', '', 'policy file to start with; empty waits for the topic')
+    mode: str = setting(
+        'unattended',
+        '',
+        'unattended: the policy answers, as a simulator needs it; else who drives a robot at '
+        'first, where a person may take over at any moment',
+        choices=('unattended', 'balance', 'shadow'),
+    )
+    stamped_cmd_vel: bool = setting(True, '', 'cmd_vel is a TwistStamped; false takes a Twist')
 
 
 class PolicyServer(BaseNode):
-    """Answers each observation with the action of the newest policy."""
+    """Answers each observation with the action of the newest policy, or of who drives."""
 
     def __init__(self) -> None:
         super().__init__('policy_server')
         self._settings = self.read_parameters(Parameters)
         self._task = load_task(self._settings.task)
         self._generator = np.random.default_rng(self._settings.seed)
-        self._policy: Policy | None = None
-        self._version = 0
-        if self._settings.policy:
-            self._policy = Policy.load(self._settings.policy)
-            self._policy.check_contract(self._task)
-            self._version = self._policy.update
+        self._served = ServedPolicy(self._task, self._settings.policy)
         self._publisher = self.create_publisher(Action, 'action', LATEST)
         self.create_subscription(PolicyMessage, 'policy', self._on_policy, LATCHED)
-        self.create_subscription(Observation, 'observation', self._on_observation, LATEST)
+        settings = self.read_parameters(PilotSettings)
+        unattended = self._settings.mode == 'unattended'
+        answer = self._answer if unattended else self._attended(settings)
+        self.create_subscription(Observation, 'observation', answer, LATEST)
+
+    def _attended(self, settings: PilotSettings) -> Callable[[Observation], None]:
+        """Return the callback of an observation where a pilot says who drives."""
+        # Simulators need neither a balance controller nor what it is computed with.
+        from h2o_ros.nodes.pilot_topics import PilotTopics
+        from h2o_ros.robot.pilot import Mode, Pilot
+
+        mode = Mode[self._settings.mode.upper()]
+        pilot = Pilot(self._task, settings, mode, self._settings.seed)
+        topics = PilotTopics(
+            self, pilot, self._served, self._publisher, self._settings.stamped_cmd_vel
+        )
+
+        def answer(message: Observation) -> None:
+            rows = self._rows(message)
+            if rows is not None:
+                topics.answer(message, rows)
+
+        return answer
 
     def _on_policy(self, message: PolicyMessage) -> None:
-        try:
-            self._policy = policy_from_message(message, self._task)
-        except PolicyError as err:
-            self.get_logger().error(f'policy {message.version} refused: {err}')
-            return
-        self._version = message.version
+        refusal = self._served.take(message)
+        if refusal:
+            self.get_logger().error(f'policy {message.version} refused: {refusal}')
 
-    def _on_observation(self, message: Observation) -> None:
-        if self._policy is None:
+    def _answer(self, message: Observation) -> None:
+        policy = self._served.policy
+        if policy is None:
             self.get_logger().info('waiting for a policy', throttle_duration_sec=5.0)
             return
-        rows = np.frombuffer(message.data, np.float32)
-        if rows.size != message.batch * len(self._task.observation):
-            self.get_logger().error(
-                f'observation: expected {message.batch} x {len(self._task.observation)} numbers, '
-                f'got {rows.size}; is the sender on another task?',
-                throttle_duration_sec=5.0,
-            )
+        rows = self._rows(message)
+        if rows is None:
             return
-        rows = rows.reshape(message.batch, -1)
         noise = None
         if not self._settings.deterministic:
             shape = (message.batch, len(self._task.action))
@@ -72,11 +89,23 @@ class PolicyServer(BaseNode):
         action = Action(
             header=message.header,
             step=message.step,
-            policy_version=self._version,
+            policy_version=self._served.version,
             source=Action.SOURCE_POLICY,
-            data=to_floats(self._policy.act(rows, noise)),
+            data=to_floats(policy.act(rows, noise)),
         )
         self._publisher.publish(action)
+
+    def _rows(self, message: Observation) -> np.ndarray | None:
+        """Return the observation (N, O), None where it is another task's."""
+        rows = np.frombuffer(message.data, np.float32)
+        if rows.size != message.batch * len(self._task.observation):
+            self.get_logger().error(
+                f'observation: expected {message.batch} x {len(self._task.observation)} numbers, '
+                f'got {rows.size}; is the sender on another task?',
+                throttle_duration_sec=5.0,
+            )
+            return None
+        return rows.reshape(message.batch, -1)
 
 
 def main() -> None:

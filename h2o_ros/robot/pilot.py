@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from h2o_ros.configuration import setting
 from h2o_ros.robot.balance import BalanceController, Weights
 from h2o_ros.robot.excitation import Excitation, Unrest
+from h2o_ros.robot.pilot_settings import PilotSettings
 from h2o_ros.task import Task
 
 # Stiffer on x than eq. 34's cost, against friction; the integral finds the trim in some seconds.
@@ -40,36 +40,6 @@ class Source(enum.IntEnum):
     POLICY = 0
     BALANCE_CONTROLLER = 1
     OPERATOR = 2
-
-
-@dataclass(frozen=True)
-class PilotSettings:
-    """How a robot is driven."""
-
-    velocity_limit: float = setting(
-        0.4, 'm/s', 'fastest that a person may drive', minimum=0.0, maximum=2.0
-    )
-    acceleration_limit: float = setting(
-        0.8, 'm/s²', 'of the velocity followed', minimum=0.05, maximum=5.0
-    )
-    command_timeout: float = setting(
-        0.25, 's', 'age at which cmd_vel counts as released', minimum=0.05, maximum=1.0
-    )
-    trim: float = setting(
-        0.0,
-        'rad',
-        'first guess of the tilt at which the robot balances',
-        minimum=-0.15,
-        maximum=0.15,
-    )
-    excitation: float = setting(
-        0.0,
-        '1',
-        'torque noise, knocks and changing gains while the balance controller drives, for rich '
-        'recordings; 1 is as the scripted operator',
-        minimum=0.0,
-        maximum=2.0,
-    )
 
 
 @dataclass(frozen=True)
@@ -155,7 +125,10 @@ class Pilot:
             if torque is not None and np.isfinite(torque).all():
                 self._source = Source.POLICY
                 return Answer(torque, Source.POLICY)
-            self._change(Mode.BALANCE, 'the policy gave no finite torque')
+            missing = (
+                'there is no policy' if policy is None else 'the policy gave no finite torque'
+            )
+            self._change(Mode.BALANCE, missing)
         source = Source.OPERATOR if self.holds(now) else Source.BALANCE_CONTROLLER
         shadow = torque if self.mode is Mode.SHADOW else None
         return Answer(self._balance(observation, source), source, shadow)

@@ -1,0 +1,155 @@
+"""How a pilot is spoken to: cmd_vel, driver_status, the services, pilot_status, shadow_action."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import math
+import time
+
+import numpy as np
+from geometry_msgs.msg import Twist, TwistStamped
+from rclpy.publisher import Publisher
+from std_srvs.srv import Trigger
+
+from h2o_ros.msg import Action, DriverStatus, Observation, PilotStatus
+from h2o_ros.nodes.common import LATCHED, LATEST, BaseNode, to_floats
+from h2o_ros.nodes.diagnostics import OK, WARN, Diagnostics
+from h2o_ros.nodes.served_policy import ServedPolicy
+from h2o_ros.robot.pilot import Mode, Pilot, Source
+
+STATUS_PERIOD = 0.2  # s
+SLOW = 0.002  # s; an answer that took longer is worth a warning
+SERVICES = {
+    'drive_by_policy': Mode.POLICY,
+    'drive_by_balance_controller': Mode.BALANCE,
+    'shadow': Mode.SHADOW,
+}
+DRIVERS = {
+    Source.POLICY: 'the policy',
+    Source.BALANCE_CONTROLLER: 'the balance controller',
+    Source.OPERATOR: 'a person',
+}
+
+
+class PilotTopics:
+    """Connects a pilot to the graph; `answer` answers an observation."""
+
+    def __init__(
+        self,
+        node: BaseNode,
+        pilot: Pilot,
+        served: ServedPolicy,
+        publisher: Publisher,
+        stamped: bool,
+    ) -> None:
+        """publisher: of the actions. stamped: cmd_vel is a TwistStamped; false takes a Twist."""
+        self._node, self._pilot, self._served = node, pilot, served
+        self._publisher = publisher
+        self._shown: tuple = ()
+        self._slowest, self._answered, self._seen_at = 0.0, 0, -math.inf
+        self._shadow = node.create_publisher(Action, 'shadow_action', LATEST)
+        self._status = node.create_publisher(PilotStatus, 'pilot_status', LATCHED)
+        self._diagnostics = Diagnostics(node)
+        if stamped:
+            node.create_subscription(TwistStamped, 'cmd_vel', self._on_stamped, LATEST)
+        else:
+            node.create_subscription(Twist, 'cmd_vel', self._on_command, LATEST)
+        node.create_subscription(DriverStatus, 'driver_status', self._on_driver, LATCHED)
+        for name, mode in SERVICES.items():
+            node.create_service(Trigger, name, functools.partial(self._on_choice, mode))
+        node.create_timer(STATUS_PERIOD, self._publish_status)
+        node.create_timer(1.0, self._publish_diagnostics)
+        # What is loaded by now stays; without it a full collection comes in between two answers.
+        gc.collect()
+        gc.freeze()
+
+    def answer(self, message: Observation, rows: np.ndarray) -> None:
+        """Publish the action that answers a message whose data are rows (N, O)."""
+        begun = self._seen_at = time.monotonic()
+        if message.batch != 1 or not np.isfinite(rows).all():
+            self._node.get_logger().error(
+                'observation: expected finite numbers of one robot; not answered',
+                throttle_duration_sec=5.0,
+            )
+            return
+        policy = self._served.policy
+        answer = self._pilot.answer(rows, begun, None if policy is None else policy.act)
+        self._publisher.publish(self._action(message, answer.torque, answer.source))
+        if answer.shadow is not None:
+            self._shadow.publish(self._action(message, answer.shadow, Source.POLICY))
+        self._slowest = max(self._slowest, time.monotonic() - begun)
+        self._answered += 1
+        self._show_change()
+
+    def _show_change(self) -> None:
+        """Publish the status where who drives, or with what, has changed."""
+        pilot = self._pilot
+        now = (pilot.mode, pilot.source, pilot.reason, self._held(), self._served.digest)
+        if now != self._shown:
+            if now[1:3] != self._shown[1:3]:
+                self._node.get_logger().info(f'{DRIVERS[pilot.source]} drives: {pilot.reason}')
+            self._shown = now
+            self._publish_status()
+
+    def _action(self, message: Observation, torque: np.ndarray, source: Source) -> Action:
+        return Action(
+            header=message.header,
+            step=message.step,
+            policy_version=self._served.version if source is Source.POLICY else 0,
+            source=int(source),
+            data=to_floats(torque),
+        )
+
+    def _held(self) -> bool:
+        return self._pilot.holds(time.monotonic())
+
+    def _on_stamped(self, message: TwistStamped) -> None:
+        self._on_command(message.twist)
+
+    def _on_command(self, message: Twist) -> None:
+        # The age counts from here: clocks of two machines need not agree.
+        self._pilot.command(message.linear.x, time.monotonic())
+
+    def _on_driver(self, message: DriverStatus) -> None:
+        self._pilot.set_armed(message.state == DriverStatus.ARMED)
+
+    def _on_choice(
+        self, mode: Mode, _request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        has_policy = self._served.policy is not None
+        refusal = self._pilot.choose(mode, time.monotonic(), has_policy)
+        response.success = not refusal
+        response.message = refusal or f'{DRIVERS[self._pilot.source]} drives'
+        self._show_change()
+        return response
+
+    def _publish_status(self) -> None:
+        pilot, served = self._pilot, self._served
+        message = PilotStatus(
+            mode=int(pilot.mode),
+            source=int(pilot.source),
+            operator_holds=self._held(),
+            reason=pilot.reason,
+            policy_version=served.version,
+            policy_hash=served.digest,
+            contract_hash=self._pilot.task.contract_hash,
+            velocity_command=pilot.velocity,
+            trim=pilot.trim,
+        )
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._status.publish(message)
+
+    def _publish_diagnostics(self) -> None:
+        silent = time.monotonic() - self._seen_at > 1.0
+        slow = self._slowest > SLOW
+        text = 'no observations' if silent else f'{DRIVERS[self._pilot.source]} drives'
+        values = {
+            'reason': self._pilot.reason,
+            'answers in the last second': self._answered,
+            'slowest answer (ms)': 1e3 * self._slowest,
+            'policy version': self._served.version,
+            'trim (rad)': self._pilot.trim,
+        }
+        self._diagnostics.publish(WARN if silent or slow else OK, text, values)
+        self._slowest, self._answered = 0.0, 0

@@ -1,0 +1,323 @@
+"""Who drives the robot, by time passed in, on the virtual robots, and over DDS."""
+
+import contextlib
+import dataclasses
+import json
+import math
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+import rclpy
+from geometry_msgs.msg import Twist, TwistStamped
+from rclpy.executors import SingleThreadedExecutor
+from std_srvs.srv import Trigger
+
+from h2o_ros.algorithms.policy import Policy
+from h2o_ros.msg import Action, DriverStatus, Observation, PilotStatus
+from h2o_ros.nodes.common import EVERY, LATCHED, LATEST, to_floats
+from h2o_ros.robot.balance import Weights, integral_gains, linearise, lqr_gains
+from h2o_ros.robot.description import robot_folder
+from h2o_ros.robot.hand import Habits, Hand
+from h2o_ros.robot.pilot import Mode, Pilot, PilotSettings, Source
+from h2o_ros.sim.simulator import make_simulator
+from h2o_ros.task import load_task
+
+TASK = load_task('standing_still')
+ENDLESS = dataclasses.replace(TASK, horizon=10**9)
+STILL = np.zeros((1, 4), np.float32)
+
+
+def act(_rows):
+    return np.full((1, 1), 0.25, np.float32)
+
+
+def make_pilot(mode=Mode.BALANCE, **settings):
+    return Pilot(TASK, PilotSettings(**settings), mode)
+
+
+def drive(pilot, simulator, seconds, wish=None, late=0, start=0.0):
+    """Let the pilot drive; wish(t) is the stick, None lets go. Return observations and falls."""
+    waiting = [np.zeros((1, 1), np.float32)] * late
+    rows, falls = [], 0
+    for step in range(round(seconds * TASK.rate)):
+        now = start + step * TASK.period
+        velocity = wish(now) if wish else None
+        if velocity is not None:
+            pilot.command(velocity, now)
+        waiting.append(pilot.answer(simulator.observation, now, None).torque)
+        taken = simulator.step(waiting.pop(0))
+        rows.append(taken.observation[0])
+        falls += int(taken.terminated[0])
+    return np.array(rows), falls
+
+
+@pytest.mark.parametrize(('model', 'late', 'trim'), [('standard', 1, 0.007), ('hard', 2, -0.12)])
+def test_it_stands_and_follows_also_with_further_delay(model, late, trim):
+    simulator = make_simulator(ENDLESS, model, seed=1, reset='evaluation')
+    pilot = make_pilot()
+    idle, falls = drive(pilot, simulator, 15.0, late=late)
+    assert falls == 0
+    assert np.abs(idle[:, 2]).max() < 1.0
+    assert pilot.trim == pytest.approx(trim, abs=0.03)
+    forward, falls = drive(pilot, simulator, 10.0, lambda _: 0.3, late, start=15.0)
+    backward, more = drive(pilot, simulator, 10.0, lambda _: -0.3, late, start=25.0)
+    assert falls + more == 0
+    assert forward[1000:, 3].mean() == pytest.approx(0.3, abs=0.04)
+    assert backward[1000:, 3].mean() == pytest.approx(-0.3, abs=0.04)
+
+
+def test_integral_gains_hold_a_disturbed_model_at_its_place():
+    transition, influence = linearise(robot_folder('wheel_legged') / 'simulator.xml', 0.005)
+    gains = integral_gains(transition, influence, Weights(integral=1.0), 0.005)
+    plain = lqr_gains(transition, influence, Weights())
+    state, plain_state = np.zeros(5), np.zeros(4)
+    push = influence[:, 0] * 0.5  # a constant 0.5 N·m that nobody commanded
+    for _ in range(6000):
+        torque = -gains @ state
+        x = state[2]
+        state[:4] = transition @ state[:4] + influence[:, 0] * torque + push
+        state[4] += 0.005 * x
+        plain_state = transition @ plain_state - influence[:, 0] * (plain @ plain_state) + push
+    assert state[2] == pytest.approx(0.0, abs=1e-3)
+    assert abs(plain_state[2]) > 0.2
+
+
+def test_the_trim_stays_bounded_while_somebody_holds_the_robot_away():
+    pilot = make_pilot()
+    pilot.answer(STILL, 0.0, None)
+    away = np.array([[0.0, 0.0, 0.8, 0.0]], np.float32)
+    for step in range(1, 12000):
+        answer = pilot.answer(away, step * TASK.period, None)
+    assert abs(pilot.trim) == pytest.approx(0.15)
+    assert np.isfinite(answer.torque).all()
+
+
+def test_excitation_moves_the_robot_more_and_repeats_by_seed():
+    spreads = []
+    for excitation in (0.0, 0.5, 0.5):
+        simulator = make_simulator(ENDLESS, 'standard', seed=2, reset='evaluation')
+        pilot = make_pilot(excitation=excitation)
+        hand = Hand(Habits(), TASK.period, np.random.default_rng(3))
+        rows, falls = drive(pilot, simulator, 10.0, lambda _, hand=hand: hand.move(0.0))
+        assert falls == 0
+        spreads.append(rows[:, 1].std())
+    assert spreads[1] > 1.3 * spreads[0]
+    assert spreads[1] == spreads[2]
+
+
+def test_a_person_takes_over_at_once_and_the_robot_stands_after_release():
+    pilot = make_pilot(Mode.POLICY)
+    rolling = np.array([[0.0, 0.0, 3.0, 0.2]], np.float32)
+    assert pilot.answer(rolling, 0.0, act).source is Source.POLICY
+    pilot.command(0.3, 0.004)
+    answer = pilot.answer(rolling, 0.005, act)
+    assert answer.source is Source.OPERATOR
+    # neither place nor speed jump: it starts from 3 m and 0.2 m/s
+    assert pilot.velocity == pytest.approx(0.2 + 0.8 * TASK.period)
+    assert abs(answer.torque[0, 0]) < 0.1
+    steps = [pilot.answer(rolling, 0.005 * k, act).source for k in range(2, 60)]
+    assert steps[:48] == [Source.OPERATOR] * 48
+    assert steps[-8:] == [Source.BALANCE_CONTROLLER] * 8
+    assert 'took over' in pilot.reason
+    assert pilot.choose(Mode.POLICY, 0.3, has_policy=True) == ''
+    assert pilot.answer(rolling, 0.3, act).source is Source.POLICY
+
+
+def test_velocity_and_its_change_are_limited():
+    pilot = make_pilot(velocity_limit=0.2, acceleration_limit=1.0)
+    before = 0.0
+    for step in range(100):
+        pilot.command(9.0, step * TASK.period)
+        pilot.answer(STILL, step * TASK.period, None)
+        assert pilot.velocity - before <= TASK.period + 1e-9
+        before = pilot.velocity
+    assert before == pytest.approx(0.2)
+    pilot.command(math.nan, 100 * TASK.period)
+    assert not pilot.holds(100 * TASK.period + 0.2499)
+
+
+def test_the_policy_is_refused_with_a_reason():
+    pilot = make_pilot()
+    assert 'no policy' in pilot.choose(Mode.POLICY, 0.0, has_policy=False)
+    pilot.command(0.0, 0.0)
+    assert 'dead-man' in pilot.choose(Mode.POLICY, 0.1, has_policy=True)
+    pilot.set_armed(False)
+    assert 'not armed' in pilot.choose(Mode.POLICY, 1.0, has_policy=True)
+    assert pilot.mode is Mode.BALANCE
+
+
+def test_a_policy_does_not_outlast_the_motors_going_off():
+    pilot = make_pilot()
+    pilot.set_armed(True)
+    assert pilot.choose(Mode.POLICY, 0.0, has_policy=True) == ''
+    pilot.set_armed(False)
+    assert pilot.mode is Mode.BALANCE and 'motors went off' in pilot.reason
+    # carried 2 m away while off: it stands where it is armed, and found no trim on the way
+    for step in range(200):
+        carried = np.array([[0.0, 0.0, 0.01 * step, 0.0]], np.float32)
+        pilot.answer(carried, step * TASK.period, act)
+    pilot.set_armed(True)
+    answer = pilot.answer(carried, 200 * TASK.period, act)
+    assert answer.torque == pytest.approx(0.0, abs=1e-6)
+    assert pilot.trim == 0.0
+
+
+@pytest.mark.parametrize('bad', [np.full((1, 1), np.nan), np.full((1, 1), np.inf)])
+def test_a_policy_that_is_not_finite_is_replaced(bad):
+    pilot = make_pilot(Mode.POLICY)
+    answer = pilot.answer(STILL, 0.0, lambda _: bad)
+    assert answer.source is Source.BALANCE_CONTROLLER and np.isfinite(answer.torque).all()
+    assert pilot.mode is Mode.BALANCE and 'finite' in pilot.reason
+
+
+def test_shadow_shows_the_policy_and_drives_by_the_controller():
+    pilot = make_pilot(Mode.SHADOW)
+    answer = pilot.answer(STILL, 0.0, act)
+    assert answer.source is Source.BALANCE_CONTROLLER
+    assert answer.shadow == pytest.approx(0.25) and answer.torque == pytest.approx(0.0)
+    pilot.command(0.1, 0.0)
+    assert pilot.answer(STILL, 0.005, act).source is Source.OPERATOR
+    assert pilot.mode is Mode.SHADOW
+
+
+def constant_policy(torque):
+    """Return a policy that always answers with `torque` (N·m)."""
+    head = np.array([np.arctanh(torque / 3.0), 0.0], np.float32)
+    fields = len(TASK.observation)
+    return Policy(
+        [np.zeros((fields, 2), np.float32)],
+        [head],
+        np.array([1.0, 0.0], np.float32),
+        np.ones(fields, np.float32),
+        np.zeros(fields, np.float32),
+        json.loads(json.dumps(TASK.contract())),
+        update=12,
+    )
+
+
+class Robot:
+    """Asks the policy server as a driver would, and keeps what comes back."""
+
+    def __init__(self, domain):
+        self._context = rclpy.Context()
+        self._context.init(domain_id=domain)
+        self.node = rclpy.create_node('robot', context=self._context)
+        self.actions, self.shadows, self.statuses = [], [], []
+        for kind, topic, seen, qos in (
+            (Action, 'action', self.actions, EVERY),
+            (Action, 'shadow_action', self.shadows, EVERY),
+            (PilotStatus, 'pilot_status', self.statuses, LATCHED),
+        ):
+            self.node.create_subscription(kind, topic, seen.append, qos)
+        self._observations = self.node.create_publisher(Observation, 'observation', LATEST)
+        self.driver = self.node.create_publisher(DriverStatus, 'driver_status', LATCHED)
+        self.velocity = None
+        self.step = 0
+        self.node.create_timer(TASK.period, self._ask)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._context.try_shutdown()
+        self._thread.join()
+        self._executor.shutdown()
+        self.node.destroy_node()
+
+    def _spin(self):
+        with contextlib.suppress(rclpy.executors.ExternalShutdownException):
+            while self._context.ok():
+                self._executor.spin_once(timeout_sec=0.05)
+
+    def _ask(self):
+        self.step += 1
+        message = Observation(step=self.step, batch=1, data=to_floats(STILL))
+        message.header.stamp.sec = self.step
+        self._observations.publish(message)
+        if self.velocity is not None:
+            self.velocity()
+
+    def call(self, name, wait_until):
+        client = self.node.create_client(Trigger, name)
+        assert client.wait_for_service(timeout_sec=20)
+        future = client.call_async(Trigger.Request())
+        wait_until(future.done, 10, name)
+        return future.result()
+
+    def source(self):
+        return self.actions[-1].source if self.actions else None
+
+
+@pytest.mark.parametrize('stamped', [True, False])
+def test_takeover_and_hand_back_over_dds(
+    stamped, processes, node_environment, ros_domain, wait_until, tmp_path
+):
+    path = tmp_path / 'policy.safetensors'
+    constant_policy(0.5).save(path)
+    server = processes.start_node(
+        'policy_server', node_environment, '-p', 'mode:=shadow', '-p', f'policy:={path}',
+        '-p', f'stamped_cmd_vel:={str(stamped).lower()}',
+    )  # fmt: skip
+    with Robot(ros_domain) as robot:
+        wait_until(lambda: robot.shadows and robot.statuses, 20, 'a shadow action')
+        assert robot.source() == Action.SOURCE_BALANCE_CONTROLLER
+        assert robot.actions[-1].policy_version == 0
+        shadow = robot.shadows[-1]
+        assert (shadow.source, shadow.policy_version) == (Action.SOURCE_POLICY, 12)
+        assert shadow.data[0] == pytest.approx(0.5, abs=1e-5)
+        assert shadow.header.stamp.sec == shadow.step
+        status = robot.statuses[-1]
+        assert (status.mode, status.policy_version) == (PilotStatus.MODE_SHADOW, 12)
+        assert len(status.policy_hash) == 64 and status.contract_hash == TASK.contract_hash
+
+        assert robot.call('drive_by_policy', wait_until).success
+        wait_until(lambda: robot.source() == Action.SOURCE_POLICY, 10, 'the policy drives')
+        assert robot.actions[-1].policy_version == 12
+
+        kind = TwistStamped if stamped else Twist
+        stick = robot.node.create_publisher(kind, 'cmd_vel', LATEST)
+
+        def push():
+            message = kind()
+            (message.twist if stamped else message).linear.x = 0.1
+            stick.publish(message)
+
+        robot.velocity = push
+        wait_until(lambda: robot.source() == Action.SOURCE_OPERATOR, 10, 'a person drives')
+        refused = robot.call('drive_by_policy', wait_until)
+        assert not refused.success and 'dead-man' in refused.message
+        wait_until(lambda: robot.statuses[-1].operator_holds, 10, 'it is told')
+        assert robot.statuses[-1].velocity_command > 0.0
+        robot.velocity = None
+        wait_until(
+            lambda: robot.source() == Action.SOURCE_BALANCE_CONTROLLER, 10, 'the robot stands'
+        )
+        assert robot.call('drive_by_policy', wait_until).success
+        wait_until(lambda: robot.source() == Action.SOURCE_POLICY, 10, 'handed back')
+
+        robot.driver.publish(DriverStatus(state=DriverStatus.TRIPPED))
+        wait_until(
+            lambda: robot.source() == Action.SOURCE_BALANCE_CONTROLLER, 10, 'after the trip'
+        )
+        assert 'not armed' in robot.call('drive_by_policy', wait_until).message
+    server.send_signal(signal.SIGINT)
+    text, _ = server.communicate(timeout=20)
+    assert server.returncode == 0, text
+    assert 'a person drives: a person took over' in text
+
+
+def test_it_answers_within_half_a_millisecond():
+    pilot, times = make_pilot(Mode.SHADOW, excitation=1.0), []
+    policy = constant_policy(0.5)
+    for step in range(400):
+        begun = time.perf_counter()
+        pilot.answer(STILL, step * TASK.period, policy.act)
+        times.append(time.perf_counter() - begun)
+    assert np.median(times) < 500e-6  # about 60 us; the bound allows for a busy machine
