@@ -3,6 +3,7 @@
 import contextlib
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,6 +79,25 @@ def test_each_take_is_a_bag_with_its_own_label_and_notes(tmp_path):
     assert metadata(tmp_path / 'drive' / 'take_001')['label'] == 'success'
     assert sorted(p.name for p in path.iterdir()) == ['metadata.yaml', 'take_002.mcap']
     assert recorder(tmp_path / 'drive').start(START).name == 'take_003'
+
+
+def test_a_folder_of_takes_stands_for_those_with_steps(tmp_path):
+    takes = recorder(tmp_path)
+    for steps in (10, 0, 20):
+        takes.start(START)
+        write_steps(takes, 0, steps)
+        takes.stop(START)
+    dataset = load_bags(tmp_path, TASK)
+    assert (len(dataset.transitions), dataset.report.episodes) == (9 + 19, 2)
+    assert [f[-3:] for f in dataset.report.files] == ['001', '003']
+    (warning,) = dataset.report.warnings
+    assert 'left out: ' in warning and 'take_002: the bag is empty' in warning
+    with pytest.raises(BagError, match='take_001: given twice'):
+        load_bags([tmp_path, tmp_path / 'take_001'], TASK)
+    for path in tmp_path.glob('take_00[13]'):
+        shutil.rmtree(path)
+    with pytest.raises(BagError, match='none of its 1 takes can be used; left out: .*empty'):
+        load_bags(tmp_path, TASK)
 
 
 def test_a_disk_that_runs_full_ends_the_take_and_refuses_the_next(tmp_path):

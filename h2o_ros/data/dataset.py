@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from h2o_ros.data.bags import Bag
 from h2o_ros.data.driver_status import read_driver_status
 from h2o_ros.data.steps import ControlSteps, find_steps
 from h2o_ros.data.streams import OPERATOR, POLICY, read_streams
+from h2o_ros.data.takes import takes_in
 from h2o_ros.errors import BagError
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions, concatenate
@@ -92,16 +93,17 @@ def load_bags(
 ) -> BagDataset:
     """Read one or several bags; BagError names file, topic, field and the way out.
 
-    An episode never reaches from one bag into the next. Actions beyond the task's limits are
-    clipped and counted. backend: see bags.Bag.
+    A folder of takes stands for all of them; takes without a step are left out with a warning. An
+    episode never reaches from one bag into the next. Actions beyond the task's limits are clipped
+    and counted. backend: see bags.Bag.
     """
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     bags = [Path(path) for path in paths]
     if not bags:
         raise BagError('no bag was given; name at least one')
-    _refuse_twice(bags)
-    parts = [_load(bag, task, backend) for bag in bags]
+    _refuse_twice([take for bag in bags for take in takes_in(bag) or [bag]])
+    parts = [part for bag in bags for part in _load_takes(bag, task, backend)]
     return BagDataset(
         concatenate([part.transitions for part in parts]),
         _join([part.report for part in parts]),
@@ -127,6 +129,24 @@ def _join(reports: list[BagReport]) -> BagReport:
     values = {f.name: [getattr(r, f.name) for r in reports] for f in fields(BagReport)}
     joined = {name: sum(v[1:], start=v[0]) for name, v in values.items()}
     return BagReport(**{**joined, 'rate': float(np.median(values['rate']))})
+
+
+def _load_takes(path: Path, task: Task, backend: str | None) -> list[BagDataset]:
+    """Load one bag, or all takes of a folder that can be used."""
+    takes = takes_in(path)
+    if not takes:
+        return [_load(path, task, backend)]
+    parts, refused = [], []
+    for take in takes:
+        try:
+            parts.append(_load(take, task, backend))
+        except BagError as err:
+            refused.append(f'left out: {err}')
+    if not parts:
+        raise BagError(f'{path}: none of its {len(takes)} takes can be used; {refused[0]}')
+    report = parts[0].report
+    warned = replace(report, warnings=(*refused, *report.warnings))
+    return [replace(parts[0], report=warned), *parts[1:]]
 
 
 def _load(path: Path, task: Task, backend: str | None) -> BagDataset:

@@ -22,6 +22,7 @@ from h2o_ros.data.bags import BagWriter, default_backend
 from h2o_ros.errors import BagError
 
 LABELS = ('', 'success', 'failure')
+TAKE_NAME = re.compile(r'take_\d+$')
 LONGEST_NOTE = 1000  # characters
 
 
@@ -203,11 +204,19 @@ class TakeRecorder:
             )
 
 
+def takes_in(folder: Path) -> list[Path]:
+    """List the takes of a folder in the order of their numbers; none where it holds none."""
+    found = [path for path in folder.glob('take_*') if TAKE_NAME.match(path.name)]
+    return sorted(found, key=_number)
+
+
 def next_take(output: Path) -> Path:
     """Return output/take_NNN with the number behind the highest that is there."""
-    names = [path.name for path in output.glob('take_*')] if output.is_dir() else []
-    numbers = [int(found[1]) for found in map(re.compile(r'take_(\d+)$').match, names) if found]
-    return output / f'take_{max(numbers, default=0) + 1:03d}'
+    return output / f'take_{max(map(_number, takes_in(output)), default=0) + 1:03d}'
+
+
+def _number(take: Path) -> int:
+    return int(take.name.removeprefix('take_'))
 
 
 def free_space_of(path: Path) -> float:

@@ -88,6 +88,13 @@ def pick_time_fields(task: Task) -> tuple[int, int]:
     return _columns(task, ('theta', 'x' if 'x' in names else 'x_dot'))
 
 
+def field_label(task: Task, column: int) -> str:
+    """Name an observation field and its unit, as an axis shows it."""
+    entry = task.observation[column]
+    unit = UNIT_TEXT.get(entry.unit, entry.unit)
+    return f'{entry.name} ({unit})' if unit else entry.name
+
+
 def density_level(counts: np.ndarray, share: float) -> float:
     """Return the count above which cells of a histogram hold `share` of its mass."""
     ordered = np.sort(counts, axis=None)[::-1]
@@ -100,12 +107,6 @@ def _columns(task: Task, wanted: tuple[str, str]) -> tuple[int, int]:
     if all(name in names for name in wanted):
         return names.index(wanted[0]), names.index(wanted[1])
     return 0, min(1, len(names) - 1)
-
-
-def _label(task: Task, column: int) -> str:
-    entry = task.observation[column]
-    unit = UNIT_TEXT.get(entry.unit, entry.unit)
-    return f'{entry.name} ({unit})' if unit else entry.name
 
 
 def _say(axes: Axes, text: str) -> None:
@@ -157,8 +158,8 @@ def _draw_learning(returns: Axes, survival: Axes, figures: RunFigures) -> None:
 def _draw_gap(axes: Axes, figures: RunFigures) -> None:
     first, second = pick_state_fields(figures.task)
     axes.set_title('Dynamics gap u of simulated steps', fontsize=13)
-    axes.set_xlabel(_label(figures.task, first), fontsize=12)
-    axes.set_ylabel(_label(figures.task, second), fontsize=12)
+    axes.set_xlabel(field_label(figures.task, first), fontsize=12)
+    axes.set_ylabel(field_label(figures.task, second), fontsize=12)
     gap = figures.gap
     if gap is None or not len(gap.u):
         _say(axes, 'no sample of the dynamics gap')
@@ -225,7 +226,7 @@ def _draw_episodes(panels: list[Axes], figures: RunFigures) -> None:
     for axes, column in zip(panels, pick_time_fields(task), strict=True):
         for number, episode in reversed(list(enumerate(episodes))):
             _draw_episode(axes, task, episode[:, column], bold=number == 0)
-        axes.set_ylabel(_label(task, column), fontsize=12)
+        axes.set_ylabel(field_label(task, column), fontsize=12)
         axes.axhline(0.0, color='black', linewidth=0.7)
         axes.grid(alpha=0.25)
     panels[1].set_xlabel('time (s)', fontsize=12)
