@@ -179,7 +179,7 @@ class Axis:
                 f'{self.name}: is not idle (axis state {self.heartbeat.state}); '
                 'stop what else drives it'
             )
-        silent = [f for f in self.faults(now, armed=False) if 'encoder frame' not in f]
+        silent = [f for f in self.faults(now, armed=False) if 'no encoder frame' not in f]
         return found + silent
 
     def _wrong_generation(self, counts: dict[str, int]) -> list[str]:
@@ -189,7 +189,8 @@ class Axis:
                 return [f'{self.name}: its heartbeat is one of firmware 0.5; set firmware to 0.5']
             wanted = {'Get_Temperature': 'temperature', 'Get_Bus_Voltage_Current': 'bus voltage'}
             return [
-                f'{self.name}: sends no {text}; set its cyclic message to 100 ms'
+                f'{self.name}: sends no {text}; set its cyclic message to 100 ms, '
+                'or firmware to 0.5 if it is that'
                 for name, text in wanted.items()
                 if not counts.get(name)
             ]
