@@ -142,6 +142,29 @@ def test_update_without_simulated_rows_is_refused():
         trainer.update(1)
 
 
+def test_a_running_robots_transitions_are_learned_from_and_kept(tmp_path):
+    path = tmp_path / 'checkpoint.safetensors'
+    straight, other = trainer_of('h2o'), trainer_of('h2o')
+    straight.add_real(transitions(200, 5))
+    assert len(straight.real) == 500
+    for trainer in (straight, other):
+        trainer.update(20)
+    changed = [
+        name
+        for name, tensor in straight.state.tensors().items()
+        if not torch.equal(tensor, other.state.tensors()[name])
+    ]
+    assert changed  # the new rows were drawn
+    straight.save(path)
+    resumed = Trainer.load(path, None, TASK, transitions(300))  # the bag alone is given again
+    assert torch.equal(resumed.real, straight.real)
+    for trainer in (straight, resumed):
+        trainer.update(20)
+    assert straight.policy().to_bytes() == resumed.policy().to_bytes()
+    with pytest.raises(ValueError, match='no real transitions'):
+        trainer_of('sac', real=False).add_real(transitions(10))
+
+
 def test_checkpoint_continues_bit_for_bit(tmp_path):
     path = tmp_path / 'checkpoint.safetensors'
     straight, broken = trainer_of('h2o', seeds=(1, 2)), trainer_of('h2o', seeds=(1, 2))

@@ -2,7 +2,8 @@
 
 In the file: parameters, Adam's moments, targets, averaged actor, temperature, the simulated rows,
 scalings, counters, seeds, configuration and the task's contract. Random numbers follow from seeds
-and counters. Real rows are not in it; a digest holds that the same recordings are given again.
+and counters. Recorded rows are not in it; a digest holds that the same recordings are given again.
+What a running robot added to them is.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ def save(trainer: Trainer, path: str | Path) -> None:
     for index in range(len(trainer.seeds)):
         filled = trainer.simulated.filled(index)
         arrays[f'simulated/{index}'] = trainer.simulated.rows[index, :filled].cpu().numpy()
+    if trainer.real is not None:
+        arrays['added_real'] = trainer.real[trainer.recorded :].cpu().numpy()
     document = {
         'config': trainer.config.as_mapping(),
         'contract': trainer.task.contract(),
@@ -80,6 +83,9 @@ def _fill(trainer: Trainer, document: dict, arrays: dict[str, np.ndarray]) -> No
     for index in range(len(trainer.seeds)):
         rows = tensors[f'simulated/{index}']
         trainer.simulated.rows[index, : len(rows)] = rows.to(trainer.device)
+    if trainer.real is not None and len(tensors.get('added_real', ())):
+        added = tensors['added_real'].to(trainer.device)
+        trainer.real = torch.cat((trainer.real, added))
     trainer.simulated.added = list(document['added'])
     trainer.updates, trainer.acts = document['updates'], document['acts']
 

@@ -64,6 +64,7 @@ class Trainer:
         self.scaling = Scaling.identity(len(seeds), self.layout).to(device)
         capacity = config.sim_buffer_rows
         self.real: Tensor | None = None
+        self.recorded = 0 if real is None else len(real)
         if real is not None:
             rows = make_rows(real, config, task)
             self.real = rows.to(device)
@@ -79,10 +80,20 @@ class Trainer:
 
     @property
     def real_digest(self) -> str:
-        """The SHA-256 of the real rows as the learner holds them; empty where there are none."""
+        """The SHA-256 of the recorded rows as the learner holds them; empty if there are none."""
         if self.real is None:
             return ''
-        return hashlib.sha256(self.real.cpu().numpy().tobytes()).hexdigest()
+        return hashlib.sha256(self.real[: self.recorded].cpu().numpy().tobytes()).hexdigest()
+
+    def add_real(self, batch: Transitions) -> None:
+        """Append transitions of a running robot to the recorded ones; the scalings stay.
+
+        ValueError: this algorithm learns from no real rows.
+        """
+        if self.real is None:
+            raise ValueError('add_real: this algorithm learns from no real transitions')
+        rows = make_rows(batch, self.config, self.task).to(self.device)
+        self.real = torch.cat((self.real, rows))
 
     def add_simulated(self, batch: Transitions, seed_index: int = 0) -> None:
         """Append simulated transitions to one seed's buffer."""

@@ -27,6 +27,7 @@ from h2o_ros.task import load_task
 from h2o_ros.transitions import Transitions
 
 HEARTBEAT = 0.25  # s between two repetitions of the budget
+ENDLESS = 2**62  # updates
 LISTENING = 1.0  # s that it listens before it says anything
 
 
@@ -45,6 +46,11 @@ class Parameters:
     window: int = setting(512, 'steps', 'granted beyond what the updates need', minimum=1)
     output: str = setting('runs/train_sim', '', 'folder for everything the run writes')
     resume: str = setting('', '', 'checkpoint to go on from; empty begins anew')
+    online: bool = setting(
+        False,
+        '',
+        "go on past the algorithm's updates until stopped, and learn from robot_transitions too",
+    )
     publish_every: int = setting(100, 'updates', 'between two exploring policies', minimum=1)
     checkpoint_every: int = setting(20000, 'updates', 'between two checkpoints', minimum=1)
 
@@ -83,7 +89,12 @@ class Learner(BaseNode):
             parameters.checkpoint_every,
         )
         self._training = TrainingThread(
-            self._trainer, self._pace, newest, self._topics.after_chunk, self._when_done
+            self._trainer,
+            self._pace,
+            self._updates_to_make(config),
+            newest,
+            self._topics.after_chunk,
+            self._when_done,
         )
         self._start = self.create_timer(LISTENING, self._begin)
 
@@ -107,10 +118,13 @@ class Learner(BaseNode):
             config.updates_per_step if config.sim_batch else 0,
             config.warmup_steps,
             self._settings.window,
-            config.updates_total,
+            self._updates_to_make(config),
         )
         pace.restore(self._trainer.simulated_steps, self._trainer.updates)
         return pace
+
+    def _updates_to_make(self, config: H2OConfig) -> int:
+        return ENDLESS if self._settings.online else config.updates_total
 
     def _begin(self) -> None:
         """Begin to train: nobody else was heard in the meantime."""
@@ -119,6 +133,10 @@ class Learner(BaseNode):
         self._report.begin(self._trainer.updates, resumed=bool(self._settings.resume))
         self.create_subscription(TransitionBatch, 'transitions', self._on_transitions, EVERY)
         self.create_subscription(Evaluation, 'evaluation', self._on_evaluation, EVERY)
+        if self._settings.online:
+            self.create_subscription(
+                TransitionBatch, 'robot_transitions', self._on_robot_transitions, EVERY
+            )
         self._serve('pause', self._training.pause)
         self._serve('resume', self._training.proceed)
         self._serve('save_checkpoint', lambda: self._training.ask(self._topics.save))
@@ -160,6 +178,12 @@ class Learner(BaseNode):
             self.get_logger().error(f'transitions refused: {err}', throttle_duration_sec=5.0)
             return
         self._training.receive(rows, message.last_step)
+
+    def _on_robot_transitions(self, message: TransitionBatch) -> None:
+        try:
+            self._training.receive_real(transitions_from_message(message, self._task))
+        except ValueError as err:
+            self.get_logger().error(f'robot_transitions refused: {err}', throttle_duration_sec=5.0)
 
     def _on_evaluation(self, message: Evaluation) -> None:
         self._topics.take_evaluation(figures_from_message(message))

@@ -71,8 +71,12 @@ class Supervisor(BaseNode):
         self._pilot: PilotStatus | None = None
         self._steps = LiveSteps(self._task)
         self._drives: list[Transitions] = []
-        self._driver_state = self.create_client(ChangeState, 'hardware_driver/change_state')
-        self._clients = {name: self.create_client(Trigger, name) for name in TRIGGERS}
+        self._driver_state: Client = self.create_client(
+            ChangeState, 'hardware_driver/change_state'
+        )
+        self._triggers: dict[str, Client] = {
+            name: self.create_client(Trigger, name) for name in TRIGGERS
+        }
         self._shadow = ShadowPhase(self._task, parameters)
         plan = Plan(
             seconds=parameters.seconds,
@@ -95,7 +99,7 @@ class Supervisor(BaseNode):
             'hardware_driver': self._driver is not None and self._driver_state.service_is_ready(),
             'policy_server': self._pilot is not None,
             'bag_recorder': not self._settings.record
-            or self._clients['start_recording'].service_is_ready(),
+            or self._triggers['start_recording'].service_is_ready(),
         }
         return [name for name, here in heard.items() if not here]
 
@@ -120,7 +124,7 @@ class Supervisor(BaseNode):
 
     def call(self, service: str, timeout: float) -> str:
         """Call a Trigger and return its message; RobotError where it fails."""
-        answer = self._ask(self._clients[service], Trigger.Request(), timeout, service)
+        answer = self._ask(self._triggers[service], Trigger.Request(), timeout, service)
         if not answer.success:
             raise RobotError(f'{service}: {answer.message}')
         return answer.message
@@ -187,6 +191,9 @@ class Supervisor(BaseNode):
             'policy_hash': self._pilot.policy_hash if self._pilot else '',
             'fault': fault,
         }
+        if self._settings.policy:
+            also['shadow'] = str(self._shadow.figures())
+            also['shadow_passed'] = not self._shadow.reasons_to_refuse()
         write_drive(Path(self._output) / 'drive.json', figures, **also)
         if figures:
             self.say(f'drove {figures}')

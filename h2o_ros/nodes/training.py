@@ -35,7 +35,7 @@ class NewestSteps:
 class TrainingThread(threading.Thread):
     """Runs a Trainer to its end; nothing else touches the trainer while it runs.
 
-    newest: takes the simulated steps that arrive. after_chunk: called after every chunk of
+    total: updates to make in all. newest: takes the simulated steps that arrive. after_chunk: called after every chunk of
     updates, in this thread. when_done: called once at the end, in this thread, with True where
     training was complete. error: what ended it, if so.
     """
@@ -44,14 +44,17 @@ class TrainingThread(threading.Thread):
         self,
         trainer: Trainer,
         pace: PaceMaker,
+        total: int,
         newest: NewestSteps,
         after_chunk: Callable[[], None],
         when_done: Callable[[bool], None],
     ) -> None:
         super().__init__(name='training', daemon=True)
         self._trainer, self._pace, self._newest = trainer, pace, newest
+        self._total = total
         self._after_chunk, self._when_done = after_chunk, when_done
         self._inbox: collections.deque[Transitions] = collections.deque()
+        self._from_robot: collections.deque[Transitions] = collections.deque()
         self._stopping = threading.Event()
         self._running = threading.Event()
         self._running.set()
@@ -62,6 +65,10 @@ class TrainingThread(threading.Thread):
         """Take simulated transitions, from any thread; taken: what the simulator counts so far."""
         self._inbox.append(rows)
         self._pace.note_received(len(rows), taken)
+
+    def receive_real(self, rows: Transitions) -> None:
+        """Take transitions of a running robot, from any thread."""
+        self._from_robot.append(rows)
 
     def pause(self) -> None:
         """Stop after the current chunk until `proceed`."""
@@ -90,7 +97,7 @@ class TrainingThread(threading.Thread):
             self.error = err
 
     def _complete(self) -> bool:
-        return self._trainer.updates >= self._trainer.config.updates_total
+        return self._trainer.updates >= self._total
 
     def _turn(self) -> None:
         while self._errands:
@@ -102,6 +109,8 @@ class TrainingThread(threading.Thread):
             rows = self._inbox.popleft()
             self._trainer.add_simulated(rows)
             self._newest.add(rows)
+        while self._from_robot:
+            self._trainer.add_real(self._from_robot.popleft())
         if count:
             self._trainer.update(count)
             self._pace.note_updated(self._trainer.updates)
