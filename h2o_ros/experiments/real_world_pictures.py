@@ -1,0 +1,99 @@
+"""The paper's pictures of the wheel-legged robot: figures 2c, 2d, 4 and 5."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from h2o_ros.task import Task
+from h2o_ros.transitions import Transitions
+
+# Told apart by people who see colours otherwise, too.
+COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
+LABELS = {
+    'theta': 'theta (rad)',
+    'theta_dot': 'theta_dot (rad/s)',
+    'x': 'x (m)',
+    'x_dot': 'x_dot (m/s)',
+}
+TARGET_SPEED = 0.2  # m/s, eq. 35
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What one algorithm's policy did. rows: None where it never drove. document: drive.json."""
+
+    algorithm: str
+    rows: Transitions | None
+    document: dict[str, Any]
+
+    @property
+    def legend(self) -> str:
+        """Name and end."""
+        if self.rows is None:
+            return f'{self.algorithm}: never drove'
+        fell = ', fell' if self.rows.terminated.any() else ''
+        fault = ', tripped' if self.document['fault'] and not fell else ''
+        return f'{self.algorithm}{fell}{fault}'
+
+
+def draw_deployments(
+    task: Task, deployments: list[Deployment], seconds: float, path: Path
+) -> None:
+    """Draw tilt, place or speed, and cumulative reward over time, a line a deployment."""
+    place = 'x' if 'x' in task.observation_names else 'x_dot'
+    figure = Figure(figsize=(9, 9), layout='constrained')
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(3, 1, sharex=True)
+    for deployment, colour in zip(deployments, COLOURS, strict=False):
+        _draw(task, deployment, place, colour, panels)
+    panels[0].set(ylabel=LABELS['theta'])
+    panels[1].set(ylabel=LABELS[place])
+    if place == 'x_dot':
+        panels[1].axhline(TARGET_SPEED, color='black', linewidth=0.8, linestyle='--')
+    panels[2].set(ylabel='cumulative reward', xlabel='time (s)', xlim=(0, seconds))
+    for axes in panels:
+        axes.grid(alpha=0.3)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc='outside lower center', ncols=4)
+    figure.suptitle(f'{task.name}: each policy on the virtual robot, one episode')
+    figure.savefig(path, dpi=110)
+
+
+def _draw(task: Task, deployment: Deployment, place: str, colour: str, panels: list[Axes]) -> None:
+    rows = deployment.rows
+    if rows is None:
+        panels[0].plot([], [], color=colour, label=deployment.legend)
+        return
+    time = np.arange(len(rows)) * task.period
+    names = task.observation_names
+    curves = (
+        rows.observation[:, names.index('theta')],
+        rows.observation[:, names.index(place)],
+        np.cumsum(rows.reward, dtype=np.float64),
+    )
+    for axes, curve in zip(panels, curves, strict=True):
+        axes.plot(time, curve, color=colour, linewidth=1.2, label=deployment.legend)
+        axes.plot(time[-1], curve[-1], 'o', color=colour, markersize=5)
+
+
+def draw_rewards(task: Task, rows: Transitions, path: Path) -> None:
+    """Draw the distribution of single rewards in a recording (figure 4)."""
+    figure = Figure(figsize=(6, 4), layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    lowest = float(np.percentile(rows.reward, 0.1))
+    edges = np.linspace(lowest, task.largest_reward, 80).tolist()
+    axes.hist(np.clip(rows.reward, lowest, None), edges, color=COLOURS[0])
+    axes.set(
+        xlabel='reward of one step',
+        ylabel='steps',
+        title=f'{task.name}: {len(rows)} recorded steps, mean {rows.reward.mean():.2f}',
+    )
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,82 @@
+"""The processes that go on learning while a policy drives the robot.
+
+They give way to everything else on the processor. Simulator and learner are in the namespace
+`training`, apart from the robot's topics of the same names.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from h2o_ros.launching.description import NodeProcess
+
+TRAINING = 'training'
+VIRTUAL_ROBOT = 'virtual_robot'
+LEAST_IMPORTANT = 19
+
+
+def learning_nodes(arguments: dict[str, Any]) -> list[NodeProcess]:
+    """Return learner, simulator, gate, evaluator and its virtual robot, and the robot's bridge."""
+    task, seed, output = arguments['task'], arguments['seed'], f'{arguments["output"]}/learning'
+    training: dict[str, Any] = {'namespace': TRAINING, 'nice': LEAST_IMPORTANT, 'respawn': True}
+    virtual: dict[str, Any] = {
+        'namespace': VIRTUAL_ROBOT,
+        'nice': LEAST_IMPORTANT,
+        'respawn': True,
+    }
+    return [
+        NodeProcess(
+            'robot_bridge',
+            parameters={'task': task, 'virtual': arguments['robot'] == 'virtual'},
+            respawn=True,
+        ),
+        NodeProcess(
+            'policy_gate', parameters={'task': task, 'policy': arguments['policy']}, required=True
+        ),
+        NodeProcess(
+            'learner',
+            parameters={
+                'task': task,
+                'bag': arguments['bag'],
+                'algorithm': arguments['algorithm'],
+                'seed': seed,
+                'resume': arguments['checkpoint'],
+                'online': True,
+                'output': output,
+            },
+            namespace=TRAINING,
+            remappings=(
+                ('policy', '/candidate_policy'),
+                ('robot_transitions', '/robot_transitions'),
+                ('evaluation', '/evaluation'),
+            ),
+            nice=LEAST_IMPORTANT,
+            required=True,
+        ),
+        NodeProcess('sim_bridge', parameters={'task': task, 'seed': seed}, **training),
+        NodeProcess(
+            'policy_server',
+            parameters={'task': task, 'deterministic': False, 'seed': seed},
+            remappings=(('policy', 'exploration_policy'),),
+            **training,
+        ),
+        NodeProcess(
+            'evaluator',
+            parameters={'task': task, 'output': output},
+            remappings=(('policy', 'evaluated_policy'),),
+            nice=LEAST_IMPORTANT,
+            respawn=True,
+        ),
+        NodeProcess(
+            'sim_bridge',
+            parameters={
+                'task': task,
+                'model': arguments['model'],
+                'environments': 10,
+                'seed': seed,
+                'reset': 'evaluation',
+            },
+            **virtual,
+        ),
+        NodeProcess('policy_server', parameters={'task': task}, **virtual),
+    ]

@@ -1,0 +1,91 @@
+"""Run a trained policy on the robot: checked, first in shadow, recorded, and learning if asked."""
+
+import dataclasses
+
+from h2o_ros.algorithms.config import algorithm_names
+from h2o_ros.algorithms.policy import Policy
+from h2o_ros.launching.description import Argument, Graph, NodeProcess
+from h2o_ros.launching.learning_graph import learning_nodes
+from h2o_ros.launching.robot_graph import ROBOT_ARGUMENTS, TASK, robot_nodes
+from h2o_ros.launching.ros import make_launch_description
+from h2o_ros.robot.shadow import ShadowLimits
+from h2o_ros.task import load_task
+
+SHADOW = {
+    field.name: Argument(field.name, field.default, f'Shadow phase: {field.metadata["text"]}')
+    for field in dataclasses.fields(ShadowLimits)
+}
+
+
+def nodes(arguments):
+    """Return the robot, who drives it, the recorder, the supervisor, and who goes on learning."""
+    task, policy, output = arguments['task'], arguments['policy'], arguments['output']
+    Policy.load(policy).check_contract(load_task(task))
+    learn = arguments['learn']
+    processes = [
+        *robot_nodes(arguments),
+        NodeProcess(
+            'policy_server',
+            # With learn, the gate publishes what drives, this file first.
+            parameters={'task': task, 'mode': 'balance', 'policy': policy},
+            required=True,
+        ),
+        NodeProcess(
+            'supervisor',
+            parameters={
+                'task': task,
+                'policy': policy,
+                'seconds': arguments['seconds'],
+                **{name: arguments[name] for name in SHADOW},
+                'record': arguments['record'],
+                'persist': learn,
+                'output': output,
+            },
+            required=True,
+        ),
+    ]
+    if arguments['record']:
+        recorder = {'task': task, 'output': output, 'takes': True, 'autostart': False}
+        processes.append(NodeProcess('bag_recorder', parameters=recorder, required=True))
+    if arguments['operator'] == 'joystick':
+        driving = {'task': task, 'operator': 'joystick'}
+        processes.append(NodeProcess('teleop', parameters=driving, required=True))
+    return processes + (learning_nodes(arguments) if learn else [])
+
+
+GRAPH = Graph(
+    arguments=(
+        TASK,
+        *ROBOT_ARGUMENTS,
+        Argument('policy', 'runs/train_sim/policy.safetensors', 'Policy file to deploy'),
+        Argument('seconds', 30.0, 'Time for the policy to drive; 0 until Ctrl-C'),
+        *SHADOW.values(),
+        Argument('record', True, 'Record the run as a bag in the output folder'),
+        Argument(
+            'operator',
+            'none',
+            'Who may take over: nobody from this launch (a keyboard always may, from another '
+            'terminal: h2o run teleop), or a joystick',
+            ('none', 'joystick'),
+        ),
+        Argument('output', 'runs/deploy', 'Folder of takes and figures'),
+        Argument('learn', False, 'Go on learning from the robot and the simulator'),
+        Argument(
+            'checkpoint',
+            'runs/train_sim/checkpoint.safetensors',
+            'With learn: where to go on from',
+        ),
+        Argument('bag', '', 'With learn: the bags of that training; empty: the demonstration'),
+        Argument(
+            'algorithm',
+            'h2o',
+            f'With learn: {", ".join(algorithm_names())}, or path of a YAML file',
+        ),
+    ),
+    nodes=nodes,
+)
+
+
+def generate_launch_description():
+    """Return the graph as `ros2 launch` runs it."""
+    return make_launch_description(GRAPH)

@@ -1,0 +1,79 @@
+"""Drive the robot through its balance controller and record what it does, one bag a take."""
+
+from h2o_ros.launching.description import Argument, Graph, NodeProcess
+from h2o_ros.launching.robot_graph import ROBOT_ARGUMENTS, TASK, robot_nodes
+from h2o_ros.launching.ros import make_launch_description
+
+
+def nodes(arguments):
+    """Return the robot, who balances it, who drives it, the recorder, and the supervisor."""
+    task, seed, output = arguments['task'], arguments['seed'], arguments['output']
+    scripted = arguments['operator'] == 'scripted'
+    processes = [
+        *robot_nodes(arguments),
+        NodeProcess(
+            'policy_server',
+            parameters={
+                'task': task,
+                'mode': 'balance',
+                'seed': seed,
+                'excitation': arguments['excitation'],
+            },
+            required=True,
+        ),
+        NodeProcess(
+            'bag_recorder',
+            parameters={
+                'task': task,
+                'output': output,
+                'takes': True,
+                'autostart': False,
+                'operator': arguments['operator'],
+            },
+            required=True,
+        ),
+        NodeProcess(
+            'supervisor',
+            parameters={
+                'task': task,
+                'seconds': arguments['seconds'],
+                # A person starts and ends the takes; a script records from beginning to end.
+                'record': scripted,
+                'persist': not scripted,
+                'output': output,
+            },
+            required=True,
+        ),
+    ]
+    if arguments['operator'] != 'keyboard':
+        driving = {'task': task, 'operator': arguments['operator'], 'seed': seed}
+        processes.append(NodeProcess('teleop', parameters=driving, required=True))
+    return processes
+
+
+GRAPH = Graph(
+    arguments=(
+        TASK,
+        *ROBOT_ARGUMENTS,
+        Argument(
+            'operator',
+            'scripted',
+            'Who drives: a script, a joystick (sensor_msgs/Joy on joy), or a person at the '
+            'keyboard of another terminal: h2o run teleop, or ros2 run h2o_ros teleop',
+            ('scripted', 'joystick', 'keyboard'),
+        ),
+        Argument('seconds', 60.0, 'Time to drive; 0 until Ctrl-C'),
+        Argument(
+            'excitation',
+            1.0,
+            'Torque noise and changing gains, so that there is something to learn from; 0: none',
+        ),
+        Argument('output', 'runs/teleop', 'Folder of the takes'),
+    ),
+    nodes=nodes,
+)
+
+
+def generate_launch_description():
+    """Return the graph as `ros2 launch` runs it."""
+    return make_launch_description(GRAPH)
