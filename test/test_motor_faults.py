@@ -158,11 +158,14 @@ def test_frames_of_others_are_nobodys_fault(bench):
         can.Message(arbitration_id=0x026, data=bytes(8), is_extended_id=False),
     ):
         rig.spy.send(message)
-    assert rig.motors.check(0.3) == []
-    assert rig.motors.statistics().wrong_frames == 0
+    assert rig.faults() == ''
+    rig.spy.send(can.Message(arbitration_id=0x029, data=bytes(3), is_extended_id=False))
+    wait_until(lambda: 'encoder frame is short' in rig.faults())  # so the others were read
+    assert rig.motors.statistics().wrong_frames == 1
 
 
-def test_a_late_reader_does_not_take_an_old_frame_for_a_new_one():
+@pytest.mark.parametrize('late', [0.5, 5.0])
+def test_a_late_reader_does_not_take_an_old_frame_for_a_new_one(late):
     settings = make_settings()
     bus = open_bus(settings)
     old = can.Bus(interface='virtual', channel=settings.channel, preserve_timestamps=True)
@@ -170,10 +173,10 @@ def test_a_late_reader_does_not_take_an_old_frame_for_a_new_one():
     try:
         for node in settings.node_ids:
             message = Frames('0.6').encode('Get_Encoder_Estimates', node)
-            message.timestamp = time.time() - 0.5
+            message.timestamp = time.time() - late
             old.send(message)
         wait_until(lambda: math.isfinite(motors.age(time.monotonic())))
-        assert motors.age(time.monotonic()) >= 0.5
+        assert late <= motors.age(time.monotonic()) < late + 2.0
     finally:
         motors.close()
         bus.shutdown()

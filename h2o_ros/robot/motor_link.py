@@ -131,7 +131,7 @@ class MotorLink:
         elif not self.frames.from_host(frame.name):
             # A reader that was held up must not take an old frame for a new one.
             waited = time.time() - message.timestamp
-            axis.hear(frame, now - waited if 0.0 < waited < 1.0 else now)
+            axis.hear(frame, now - max(0.0, waited))
 
     def _hear_failure(self, err: can.CanError) -> None:
         if isinstance(err.__cause__, OSError):
