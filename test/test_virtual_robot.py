@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 
+import can
 import numpy as np
 import pytest
 import rclpy
@@ -107,6 +108,18 @@ def robot(processes, node_environment, ros_domain, monkeypatch, wait_until):
     output, _ = process.communicate(timeout=10)
     assert process.returncode == 0, output
     assert 'Traceback' not in output
+
+
+def test_no_frame_waits_behind_a_controllers_own():
+    settings = MotorSettings(interface=UDP, channel='239.74.163.252')
+    with open_bus(settings) as controller, open_bus(settings) as host:
+        for _ in range(5):
+            controller.send(can.Message(arbitration_id=0x09, data=bytes(8), is_extended_id=False))
+        host.send(can.Message(arbitration_id=0x0E, data=bytes(8), is_extended_id=False))
+        assert [host.recv(1.0).arbitration_id for _ in range(5)] == [0x09] * 5
+        heard = controller.recv(0.0)
+        assert heard is not None
+        assert heard.arbitration_id == 0x0E
 
 
 def test_a_driver_finds_a_robot_that_is_fit(robot):

@@ -30,7 +30,7 @@ from h2o_ros.sim.real_time import RealTimeLoop
 from h2o_ros.srv import InjectFault
 
 STEP = 0.001  # s
-WATCH_PERIOD = 0.2  # s between looks at the loop and the robot
+WATCH_PERIOD = 0.5  # s between looks at the loop and the robot
 # Reliable, so that subscribers of either kind hear it; old samples are of no use to anybody.
 IMU = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 

@@ -43,8 +43,9 @@ class MulticastBus(UdpMulticastBus):
 
     def _recv_internal(self, timeout: float | None) -> tuple[can.Message | None, bool]:
         message, filtered = super()._recv_internal(timeout)
-        if message is not None and self._is_echo(message):
-            return None, False
+        while message is not None and self._is_echo(message):
+            # What waits behind an echo must not wait for the next call.
+            message, filtered = super()._recv_internal(0.0)
         return message, filtered
 
     def _is_echo(self, message: can.Message) -> bool:

@@ -50,6 +50,8 @@ class EmulatedMotors:
         self._asked: collections.deque[Fault] = collections.deque()
         self._offset = np.zeros(2)  # turns
         self._now = now
+        self._scale = settings.revolutions_per_radian  # motor turns per wheel radian
+        self._gear = settings.directions * settings.gear_ratio
 
     @property
     def armed(self) -> tuple[bool, bool]:
@@ -65,9 +67,8 @@ class EmulatedMotors:
         self._now = now
         self._begin_faults(now)
         self._end_faults(now)
-        scale = self.settings.revolutions_per_radian
-        turns = np.asarray(positions) * scale + self._offset
-        rates = np.asarray(velocities) * scale
+        turns = np.asarray(positions) * self._scale + self._offset
+        rates = np.asarray(velocities) * self._scale
         for index, axis in enumerate(self.axes):
             axis.world.position, axis.world.velocity = float(turns[index]), float(rates[index])
         self._receive(now)
@@ -75,7 +76,7 @@ class EmulatedMotors:
         torque = np.array([axis.advance(now) for axis in self.axes])
         for index, axis in enumerate(self.axes):
             self._send_due(index, axis, now)
-        return torque * self.settings.directions * self.settings.gear_ratio
+        return torque * self._gear
 
     def inject(self, fault: str, /, **numbers: float) -> str:
         """Begin a fault at the next step, from any thread; return what happens in a sentence.
