@@ -22,6 +22,7 @@ from h2o_ros.robot.can_frames import (
 )
 from h2o_ros.robot.motor_settings import MotorSettings
 
+UNDEFINED = 0  # as an axis state: no request
 POSITION_CONTROL = 3  # the mode at power-up
 TORQUE_RAMP = 6
 RAMP_RATE = 0.01  # N·m/s, as shipped
@@ -206,7 +207,7 @@ class EmulatedAxis:
                 self.result = 3
         elif state == IDLE:
             self._disarm()
-        else:
+        elif state != UNDEFINED:
             self.fail('state')
 
     def _disarm(self) -> None:
