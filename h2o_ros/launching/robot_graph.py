@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
 from typing import Any
 
-from h2o_ros.configuration import read_yaml
+from h2o_ros.configuration import build, read_yaml
+from h2o_ros.errors import ConfigurationError
 from h2o_ros.launching.description import Argument, NodeProcess
+from h2o_ros.robot.motor_settings import MotorSettings
+from h2o_ros.robot.safety_settings import SafetySettings
 from h2o_ros.task import load_task, task_names
 
 VIRTUAL = 'virtual'
 ROBOTS = (VIRTUAL, 'wheel_legged')
+MOTORS = {field.name for field in fields(MotorSettings)}
+SAFETY = {field.name for field in fields(SafetySettings)}
 
 TASK = Argument(
     'task', 'standing_still', f'Task: {", ".join(task_names())}, or path of a YAML file'
@@ -26,23 +32,28 @@ ROBOT_ARGUMENTS = (
     ),
     Argument('channel', '', "CAN interface or multicast group; empty: can0, or the domain's own"),
     Argument(
-        'motors',
+        'driver',
         '',
-        'YAML file of parameters of the motors: node ids, directions, firmware, gear, limits; '
-        'empty: the defaults of hardware_driver',
+        'YAML file of parameters of hardware_driver: node ids, directions, firmware, limits; '
+        'empty: the defaults',
     ),
 )
 
 
-def bus_parameters(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return what driver and virtual robot must agree on: the bus and the motors."""
+def driver_parameters(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of the driver; ConfigurationError names an unknown or wrong one."""
+    where = arguments['driver']
+    given = read_yaml(where) if where else {}
+    for name in given:
+        if name not in MOTORS | SAFETY:
+            known = ', '.join(sorted(MOTORS | SAFETY))
+            raise ConfigurationError(f'{where}: unknown parameter {name!r}; known: {known}')
     usual = 'udp_multicast' if arguments['robot'] == VIRTUAL else 'socketcan'
-    motors = read_yaml(arguments['motors']) if arguments['motors'] else {}
-    return {
-        **motors,
-        'interface': arguments['interface'] or usual,
-        'channel': arguments['channel'],
-    }
+    bus = {'interface': arguments['interface'] or usual, 'channel': arguments['channel']}
+    motors = build(MotorSettings, {k: v for k, v in given.items() if k in MOTORS} | bus, where)
+    safety = build(SafetySettings, {k: v for k, v in given.items() if k in SAFETY}, where)
+    values = asdict(motors) | asdict(safety)
+    return {name: values[name] for name in [*given, *bus]}
 
 
 def robot_nodes(arguments: dict[str, Any]) -> list[NodeProcess]:
@@ -50,10 +61,11 @@ def robot_nodes(arguments: dict[str, Any]) -> list[NodeProcess]:
 
     Neither is started again: what was lost must be found by a person before the robot moves.
     """
-    task, bus = arguments['task'], bus_parameters(arguments)
+    task, driver = arguments['task'], driver_parameters(arguments)
     load_task(task)
-    nodes = [NodeProcess('hardware_driver', parameters={'task': task, **bus}, required=True)]
+    nodes = [NodeProcess('hardware_driver', parameters={'task': task, **driver}, required=True)]
     if arguments['robot'] == VIRTUAL:
-        robot = {'model': arguments['model'], 'seed': arguments['seed'], **bus}
+        motors = {name: value for name, value in driver.items() if name in MOTORS}
+        robot = {'model': arguments['model'], 'seed': arguments['seed'], **motors}
         nodes.insert(0, NodeProcess('virtual_robot', parameters=robot, required=True))
     return nodes

@@ -67,7 +67,11 @@ class ShadowFigures:
 
 
 class ShadowPhase:
-    """Collects what drove and what the policy would have done, step by step."""
+    """Collects what drove and what the policy would have done, step by step.
+
+    It begins with the first step that the policy answers: messages of before may still be on
+    their way.
+    """
 
     def __init__(self, task: Task, limits: ShadowLimits | None = None) -> None:
         self._task, self.limits = task, limits or ShadowLimits()
@@ -89,14 +93,15 @@ class ShadowPhase:
     @property
     def complete(self) -> bool:
         """Whether the phase is long enough to be judged."""
-        return len(self._driven) >= self.limits.shadow_seconds * self._task.rate
+        return len(self._steps()) >= self._needed
 
     def figures(self) -> ShadowFigures:
         """Return what was seen so far."""
-        both = sorted(self._driven.keys() & self._answers.keys())
-        steps = len(self._driven)
+        driven_steps = self._steps()
+        both = [step for step in driven_steps if step in self._answers]
+        steps = len(driven_steps)
         if not both:
-            return ShadowFigures(steps, 0.0, 0.0, np.inf, 0.0, True)
+            return ShadowFigures(0, 0.0, 0.0, np.inf, 0.0, True)
         driven = np.stack([self._driven[step] for step in both])
         answers = np.stack([self._answers[step] for step in both])
         finite = bool(np.isfinite(answers).all())
@@ -118,6 +123,11 @@ class ShadowPhase:
     def reasons_to_refuse(self) -> list[str]:
         """Say why the policy must not drive; empty where it may."""
         seen, limits = self.figures(), self.limits
+        if seen.steps < self._needed:
+            return [
+                f'{seen.steps} steps were answered or came after an answer, {self._needed} are '
+                'needed: policy server or driver do not keep up'
+            ]
         if not seen.finite:
             return ['the policy answered with numbers that are not finite']
         reasons = []
@@ -142,6 +152,17 @@ class ShadowPhase:
                 f'{100 * limits.shadow_at_limit:.1f} % are allowed'
             )
         return reasons
+
+    @property
+    def _needed(self) -> int:
+        return round(self.limits.shadow_seconds * self._task.rate)
+
+    def _steps(self) -> list[int]:
+        """Return the steps driven since the first answer, in order."""
+        if not self._answers:
+            return []
+        first = min(self._answers)
+        return sorted(step for step in self._driven if step >= first)
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:

@@ -1,0 +1,167 @@
+"""Recording and deployment from the shipped launch files: real nodes, CAN frames, real time."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from h2o_ros.algorithms.policy import Policy
+from h2o_ros.data.dataset import load_bags
+from h2o_ros.data.streams import BALANCE_CONTROLLER, OPERATOR, POLICY
+from h2o_ros.robot.balance import BalanceController
+from h2o_ros.robot.pilot import FIRM
+from h2o_ros.task import Task, load_task
+
+TASK = load_task('standing_still')
+# What is tested here is who drives when, on machines that may be busy: the limits of time are
+# wider than a robot's, as far as they go. test_hardware_driver.py tests them as they are.
+PATIENT = """
+sensor_timeout: 0.1
+observation_timeout: 0.1
+command_timeout: 0.25
+missed_deadlines: 20
+encoder_timeout: 0.1
+heartbeat_timeout: 1.5
+"""
+
+
+def linear_policy(task: Task, gains: np.ndarray) -> Policy:
+    """Return a policy of torque = 3 tanh(-gains . observation / 3) N·m: two ReLUs a sum."""
+    direction = -gains[:, None] / 3.0
+    first = np.concatenate([direction, -direction], 1)
+    head = np.array([[1.0, 0.0], [-1.0, 0.0]])
+    size = len(task.observation)
+    return Policy(
+        [first, head],
+        [np.zeros(2), np.zeros(2)],
+        np.array([1.0, -5.0]),
+        np.ones(size),
+        np.zeros(size),
+        task.contract(),
+        update=7,
+    )
+
+
+@pytest.fixture
+def balancing(tmp_path: Path) -> Path:
+    """Give the file of a policy that balances as the balance controller does."""
+    gains = BalanceController(TASK, dataclasses.replace(FIRM, integral=0.0)).gains
+    path = tmp_path / 'policy.safetensors'
+    linear_policy(TASK, gains[:4]).save(path)
+    return path
+
+
+@pytest.fixture
+def run(tmp_path, node_environment, processes):
+    """Give a function that runs a launch file to its end: its exit code and what it printed."""
+    (tmp_path / 'driver.yaml').write_text(PATIENT)
+    command = [str(Path(sys.executable).with_name('h2o')), 'launch']
+
+    def run_launch(file: str, *words: str, timeout: float = 90.0) -> tuple[int, str]:
+        patient = f'driver:={tmp_path / "driver.yaml"}'
+        process = processes.start([*command, file, patient, *words], env=node_environment)
+        try:
+            output, _ = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            pytest.fail(f'did not end: {process.communicate(timeout=30)[0]}')
+        return process.returncode, output
+
+    return run_launch
+
+
+def drive_of(folder: Path) -> dict:
+    return json.loads((folder / 'drive.json').read_text())
+
+
+def test_a_policy_is_shadowed_handed_the_robot_and_recorded(run, balancing, tmp_path):
+    output = tmp_path / 'deploy'
+    code, text = run(
+        'deploy_robot.launch.py', f'policy:={balancing}', 'seconds:=3.0',
+        'shadow_seconds:=2.0', f'output:={output}',
+    )  # fmt: skip
+    assert code == 0, text
+    drive = drive_of(output)
+    assert drive['fault'] == ''
+    assert drive['shadow_passed']
+    assert drive['seconds'] == pytest.approx(3.0, abs=0.5)
+    assert len(drive['policy_hash']) == 64
+    order = ['armed: the balance controller drives', 'shadow phase: 2 s', 'the policy drives']
+    assert sorted(order, key=text.index) == order
+    dataset = load_bags(output / 'take_001', TASK)
+    drove = set(dataset.sources.tolist())
+    assert drove == {BALANCE_CONTROLLER, POLICY}
+    by_policy = dataset.transitions.select(dataset.sources == POLICY)
+    assert len(by_policy) >= 400
+    # what was sent is what the policy says to what it saw, but where a limit of the driver cut
+    expected = Policy.load(balancing).act(by_policy.observation)
+    assert np.median(np.abs(by_policy.action - expected)) < 0.02
+
+
+def test_a_policy_that_does_not_balance_stays_in_shadow(run, tmp_path):
+    policy, output = tmp_path / 'idle.safetensors', tmp_path / 'deploy'
+    linear_policy(TASK, np.zeros(4)).save(policy)
+    code, text = run(
+        'deploy_robot.launch.py', f'policy:={policy}', 'shadow_seconds:=1.0', f'output:={output}'
+    )
+    assert code == 1
+    assert 'the policy stays in shadow: its torque has correlation 0.00' in text
+    dataset = load_bags(output / 'take_001', TASK)
+    assert POLICY not in dataset.sources
+    assert not drive_of(output)['shadow_passed']
+
+
+@pytest.mark.parametrize(
+    ('words', 'complaint'),
+    [
+        (['policy:=nowhere.safetensors'], 'nowhere.safetensors'),
+        (['task:=moving_straight'], "trained for task 'standing_still'"),
+        (['driver:=unknown.yaml'], 'unknown.yaml: cannot be read'),
+        (['robot:=submarine'], 'argument robot: expected one of virtual, wheel_legged'),
+    ],
+)
+def test_what_cannot_run_is_one_line_before_anything_starts(
+    run, balancing, tmp_path, words, complaint
+):
+    code, text = run('deploy_robot.launch.py', f'policy:={balancing}', *words)
+    assert code == 2
+    assert complaint in text
+    assert text.count('\n') == 1
+
+
+def test_without_motors_nothing_is_armed(run, balancing, tmp_path):
+    output = tmp_path / 'deploy'
+    code, text = run(
+        'deploy_robot.launch.py', f'policy:={balancing}', 'robot:=wheel_legged',
+        'interface:=udp_multicast', f'output:={output}',
+    )  # fmt: skip
+    assert code != 0
+    assert 'no heartbeat' in text
+    assert 'armed:' not in text
+    assert drive_of(output)['seconds'] == 0.0
+
+
+def test_a_bus_that_does_not_exist_is_one_line(run, balancing, tmp_path):
+    code, text = run(
+        'deploy_robot.launch.py', f'policy:={balancing}', 'robot:=wheel_legged',
+        'channel:=can_nowhere', f'output:={tmp_path / "deploy"}',
+    )  # fmt: skip
+    assert code != 0
+    assert 'CAN bus socketcan can_nowhere: cannot be opened' in text
+    assert 'Traceback' not in text
+
+
+def test_a_script_records_a_take_that_can_be_learned_from(run, tmp_path):
+    output = tmp_path / 'teleop'
+    code, text = run('record_teleop.launch.py', 'seconds:=3.0', f'output:={output}')
+    assert code == 0, text
+    dataset = load_bags(output / 'take_001', TASK)
+    assert len(dataset.transitions) >= 400
+    assert OPERATOR in dataset.sources
+    assert dataset.report.falls == 0
