@@ -16,6 +16,7 @@ COMMANDS = {
         'make a bag from text or HDF5 columns',
         'h2o_ros.data.recordings:main',
     ),
+    'bags': ('show what is in bags, as text and picture', 'h2o_ros.experiments.bags:main'),
     'pack-bag': ('compress a finished bag for handing on', 'h2o_ros.data.pack:main'),
     'identify': ("fit the virtual robot to a robot's bag", 'h2o_ros.sim.identification:main'),
     'export-onnx': ('write a policy file as ONNX', 'h2o_ros.algorithms.onnx_export:main'),

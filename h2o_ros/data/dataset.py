@@ -24,6 +24,18 @@ from h2o_ros.errors import BagError
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions, concatenate
 
+# Of a BagReport, what is mentioned only where it occurred.
+COUNTS = (
+    'gaps',
+    'jumps',
+    'duplicates',
+    'incomplete',
+    'down',
+    'unarmed',
+    'clipped',
+    'interventions',
+)
+
 
 @dataclass(frozen=True)
 class BagReport:
@@ -55,20 +67,11 @@ class BagReport:
     warnings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        counts = (
-            'gaps',
-            'jumps',
-            'duplicates',
-            'incomplete',
-            'down',
-            'unarmed',
-            'clipped',
-            'interventions',
-        )
-        rest = ''.join(f', {getattr(self, n)} {n}' for n in counts if getattr(self, n))
+        rest = ''.join(f', {getattr(self, n)} {n}' for n in COUNTS if getattr(self, n))
+        warnings = ''.join(f'\nwarning: {text}' for text in self.warnings)
         return (
             f'{self.steps} steps ({self.duration:.1f} s at {self.rate:.1f} Hz) in {self.episodes} '
-            f'episodes with {self.falls} falls from {", ".join(self.files)}{rest}'
+            f'episodes with {self.falls} falls from {", ".join(self.files)}{rest}{warnings}'
         )
 
 
