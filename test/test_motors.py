@@ -280,6 +280,29 @@ def test_multicast_buses_of_two_domains_are_apart_and_nobody_hears_himself():
             bus.shutdown()
 
 
+def test_a_bus_that_opens_amid_anothers_traffic_hears_none_of_it():
+    noisy, quiet = '239.74.163.252', '239.74.163.251'
+    other, stopped = open_bus(MotorSettings(interface='udp_multicast', channel=noisy)), []
+
+    def flood() -> None:
+        while not stopped:
+            other.send(Frames('0.6').encode('Estop', 2))
+            time.sleep(0.0001)
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    try:
+        for _ in range(40):
+            bus = open_bus(MotorSettings(interface='udp_multicast', channel=quiet))
+            heard = bus.recv(0.0)
+            bus.shutdown()
+            assert heard is None
+    finally:
+        stopped.append(True)
+        thread.join()
+        other.shutdown()
+
+
 @pytest.mark.parametrize(
     ('changes', 'words'),
     [

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import ipaddress
 import os
+import select
 import socket
 import threading
 import time
@@ -19,6 +21,7 @@ from h2o_ros.robot.motor_settings import MotorSettings
 # it says no; Python's socket module does not name the option.
 IP_MULTICAST_ALL = 49
 ECHO_LIFETIME = 1.0  # s
+DRAIN_LIMIT = 0.2  # s
 
 
 class MulticastBus(UdpMulticastBus):
@@ -34,6 +37,11 @@ class MulticastBus(UdpMulticastBus):
             same.setsockopt(socket.IPPROTO_IP, IP_MULTICAST_ALL, 0)
         self._echoes: collections.deque[tuple[float, tuple[int, bytes]]] = collections.deque()
         self._lock = threading.Lock()
+        # What came of other groups before that is in the queue.
+        until = time.monotonic() + DRAIN_LIMIT
+        while time.monotonic() < until and select.select([self.fileno()], [], [], 0.0)[0]:
+            with contextlib.suppress(can.CanError):
+                super()._recv_internal(0.0)
 
     def send(self, msg: can.Message, timeout: float | None = None) -> None:
         """Send one frame and remember that it comes back."""
