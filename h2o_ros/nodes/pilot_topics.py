@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import math
 import time
 
@@ -16,6 +15,7 @@ from h2o_ros.msg import Action, DriverStatus, Observation, PilotStatus
 from h2o_ros.nodes.common import LATCHED, LATEST, BaseNode, to_floats
 from h2o_ros.nodes.diagnostics import OK, WARN, Diagnostics
 from h2o_ros.nodes.served_policy import ServedPolicy
+from h2o_ros.robot.control_priority import prefer_punctuality, run_in_real_time
 from h2o_ros.robot.pilot import Mode, Pilot, Source
 
 STATUS_PERIOD = 0.2  # s
@@ -60,9 +60,8 @@ class PilotTopics:
             node.create_service(Trigger, name, functools.partial(self._on_choice, mode))
         node.create_timer(STATUS_PERIOD, self._publish_status)
         node.create_timer(1.0, self._publish_diagnostics)
-        # What is loaded by now stays; without it a full collection comes in between two answers.
-        gc.collect()
-        gc.freeze()
+        prefer_punctuality()
+        run_in_real_time(pilot.settings.real_time_priority)
 
     def answer(self, message: Observation, rows: np.ndarray) -> None:
         """Publish the action that answers a message whose data are rows (N, O)."""

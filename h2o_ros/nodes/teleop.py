@@ -144,7 +144,7 @@ class Teleop(BaseNode):
         say(f'{order.value}: {response.message or ("done" if response.success else "refused")}')
 
     def _on_pilot(self, message: PilotStatus) -> None:
-        names = {0: 'the policy drives', 1: 'the balance controller drives', 2: 'you drive'}
+        names = {0: 'the policy drives', 1: 'the balance controller drives', 2: 'a person drives'}
         self._show('pilot', f'{names.get(message.source, "?")}: {message.reason}')
 
     def _on_driver(self, message: DriverStatus) -> None:

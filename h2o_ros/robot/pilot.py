@@ -137,6 +137,7 @@ class Pilot:
         """Return the balance controller's torque (1, 1) while it or a person drives."""
         if not self._armed or self._source not in (Source.BALANCE_CONTROLLER, Source.OPERATOR):
             self._begin(observation)
+        self._explain(source)
         self._source = source
         if not self._armed:
             self.velocity = 0.0
@@ -159,6 +160,13 @@ class Pilot:
             self._excitation.reset()
         limit = self.settings.velocity_limit
         self.velocity = min(max(float(observation[0, self._x_dot]), -limit), limit)
+
+    def _explain(self, source: Source) -> None:
+        """Keep the reason that belongs to who drives now."""
+        if source is Source.OPERATOR and self._source is Source.BALANCE_CONTROLLER:
+            self.reason = 'the dead-man is held'
+        elif source is Source.BALANCE_CONTROLLER and self._source is Source.OPERATOR:
+            self.reason = 'the dead-man was released'
 
     def _change(self, mode: Mode, reason: str) -> None:
         self.mode, self.reason = mode, reason

@@ -35,3 +35,10 @@ class PilotSettings:
         minimum=0.0,
         maximum=2.0,
     )
+    real_time_priority: int = setting(
+        35,
+        '',
+        "under SCHED_FIFO, where that is allowed; below the driver's; 0: do not ask for it",
+        minimum=0,
+        maximum=98,
+    )
