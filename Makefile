@@ -9,7 +9,7 @@ ENTER := source .venv/bin/activate && source install/setup.bash
 
 LAUNCH := $$(command -v ros2 > /dev/null && echo ros2 launch h2o_ros || echo h2o launch)
 
-.PHONY: help setup build train demo test lint format bench clean
+.PHONY: help setup build train record deploy demo test lint format bench clean
 
 help:  ## list what one can do
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -21,6 +21,12 @@ build: setup  ## build again after a message, node or file was added
 
 train: setup  ## train on the shipped bag; ARGS="seed:=1 algorithm:=sac" changes arguments
 	@$(ENTER) && $(LAUNCH) train_sim.launch.py $(ARGS)
+
+record: setup  ## drive the virtual robot by script and record it; ARGS="operator:=keyboard"
+	@$(ENTER) && $(LAUNCH) record_teleop.launch.py $(ARGS)
+
+deploy: setup  ## run the policy that `make train` made on the virtual robot, in real time
+	@$(ENTER) && $(LAUNCH) deploy_robot.launch.py $(ARGS)
 
 demo: setup  ## record the demonstration bag anew on the virtual robot
 	@$(ENTER) && $(LAUNCH) record_demo.launch.py $(ARGS)
