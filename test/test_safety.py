@@ -319,21 +319,22 @@ def test_no_torque_flows_unless_armed():
     assert disarmed().torque(0.001) == 0.0
 
 
-def test_deactivation_fades_the_torque():
+@pytest.mark.parametrize(('wish', 'full'), [(1.0, 1.0), (1e30, 3.0)])
+def test_deactivation_fades_the_torque(wish, full):
     safety = armed()
     for tick in range(1, 21):
         now = 0.005 * tick
-        safety.take(now, now, [1.0], ONE)
+        safety.take(now, now, [wish], ONE)
         safety.torque(now)
     safety.ramp_down(0.1)
     shown = {}
     for tick in range(1, 42):
         now = 0.1 + 0.005 * tick
-        safety.take(now, now, [1.0], ONE)
+        safety.take(now, now, [wish], ONE)
         safety.sense(now, reading())
         shown[tick] = safety.torque(now)
-    assert shown[10] == pytest.approx(0.75)
-    assert shown[20] == pytest.approx(0.5)
+    assert shown[10] == pytest.approx(0.75 * full)
+    assert shown[20] == pytest.approx(0.5 * full)
     assert safety.state == State.DISARMED
     assert shown[41] == 0.0
 

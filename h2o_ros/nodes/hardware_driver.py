@@ -51,6 +51,10 @@ class Parameters:
 class HardwareDriver(BaseNode, LifecycleNode):
     """Brings observations from the robot and torques to it; the safety decides."""
 
+    # Here, because a node whose parameters are refused is destroyed too.
+    _connection: Connection | None = None
+    _running: Running | None = None
+
     def __init__(self) -> None:
         super().__init__('hardware_driver')
         self._settings = self.read_parameters(Parameters)
@@ -67,8 +71,6 @@ class HardwareDriver(BaseNode, LifecycleNode):
         self._topics = DriverTopics(self, self._task, self._changed.trigger)
         self._status = self.create_publisher(DriverStatus, 'driver_status', LATCHED)
         self._diagnostics = Diagnostics(self, 'wheel motors')
-        self._connection: Connection | None = None
-        self._running: Running | None = None
         self._real_time = self._active = self._ending = False
         self._trips_told = self._beats = 0
         for name, answer in {
@@ -143,7 +145,8 @@ class HardwareDriver(BaseNode, LifecycleNode):
 
     def destroy_node(self) -> None:
         """Disarm, leave the bus, and end."""
-        self._close()
+        if self._connection is not None:
+            self._close()
         super().destroy_node()
 
     # Services; each returns what it did, or raises RobotError with why it did not

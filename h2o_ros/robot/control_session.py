@@ -33,11 +33,12 @@ class Connection:
         end = time.monotonic() + CLEARED_WITHIN
         while True:
             time.sleep(LOOK_AGAIN)
-            errors = '; '.join(filter(None, self.motors.statistics().errors))
-            if not errors:
+            # Not the statistics' errors: firmware 0.5 has its watchdog expire while idle too.
+            faults = self.motors.faults(time.monotonic())
+            if not faults:
                 return
             if time.monotonic() > end:
-                raise RobotError(f'the motors keep their errors: {errors}')
+                raise RobotError(f'errors remain: {"; ".join(faults)}')
 
     def close(self) -> None:
         """Disarm the motors where they are armed, and leave the bus."""

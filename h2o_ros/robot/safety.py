@@ -138,10 +138,11 @@ class Safety:
         """Return what to send now: the newest command after the limits, N·m; 0 at rest."""
         if not self.moving or self._reading is None:
             return 0.0
-        wish = self._wish
+        share = 1.0
         if self.state == State.RAMPING_DOWN:
-            wish *= min(1.0, max(0.0, (self._ramp_end - now) / self._settings.ramp_time))
-        return self._limiter.apply(wish, now, self._reading.speeds, self._reading.headroom)
+            share = min(1.0, max(0.0, (self._ramp_end - now) / self._settings.ramp_time))
+        reading = self._reading
+        return self._limiter.apply(self._wish, now, reading.speeds, reading.headroom, share)
 
     def expire(self, now: float) -> None:
         """Trip where the command's time is up."""

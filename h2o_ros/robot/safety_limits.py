@@ -33,18 +33,24 @@ class TorqueLimiter:
         self.torque, self._sent_at = 0.0, now
 
     def apply(
-        self, command: float, now: float, speeds: tuple[float, float], headroom: float
+        self,
+        command: float,
+        now: float,
+        speeds: tuple[float, float],
+        headroom: float,
+        share: float = 1.0,
     ) -> float:
         """Return the torque to send now, in N·m.
 
         command: N·m, finite. speeds: rad/s, of both wheels, positive where a positive torque
         drives them. headroom: °C, from the hottest part's temperature to its limit.
+        share: 0 to 1, of the torque that is left so far.
         """
         if not math.isfinite(command):
             raise ValueError(f'expected a finite torque, got {command}')
         cool = min(1.0, max(0.0, headroom / self._settings.derating_band))
         torque = min(self.upper * cool, max(self.lower * cool, command))
-        torque *= self._share_at_speed(torque, speeds)
+        torque *= share * self._share_at_speed(torque, speeds)
         most = self._settings.slew_rate * min(self._period, max(0.0, now - self._sent_at))
         torque = self.torque + min(most, max(-most, torque - self.torque))
         self.torque = min(self.upper, max(self.lower, torque))

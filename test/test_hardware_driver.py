@@ -1,0 +1,300 @@
+"""The hardware driver over DDS and CAN frames: what it does, what stops it, what it refuses."""
+
+import math
+import signal
+import time
+
+import numpy as np
+import pytest
+from driver_bench import (
+    ACTIVATE,
+    CLEANUP,
+    CONFIGURE,
+    DEACTIVATE,
+    listening,
+    stand_and_client,
+    words,
+)
+from std_msgs.msg import Bool
+
+from h2o_ros.msg import Action, DriverStatus
+from h2o_ros.nodes.common import LATEST, to_floats
+from h2o_ros.task import load_task
+
+TASK = load_task('standing_still')
+
+
+@pytest.fixture
+def driver(processes, node_environment):
+    """Give a function that starts the driver, and end it by SIGINT where it still runs."""
+    started = []
+
+    def start(*changes, **parameters):
+        node = processes.start_node(
+            'hardware_driver', node_environment, *words(**parameters), *changes
+        )
+        started.append(node)
+        return node
+
+    yield start
+    for node in started:
+        if node.poll() is None:
+            node.send_signal(signal.SIGINT)
+            assert node.wait(timeout=15) == 0
+
+
+def test_from_configuration_to_torque_and_back(driver, ros_domain, wait_until):
+    with stand_and_client(ros_domain, wait_until) as (stand, client):
+        driver()
+        client.answers = lambda observation: None
+        assert client.transition(CONFIGURE)
+        wait_until(lambda: client.observations and client.joints, 10, 'observations')
+        np.testing.assert_allclose(
+            client.observations[-1].data, [0.02, 0.0, 0.065 * 0.37, 0.0], atol=0.011
+        )
+        assert not client.transition(ACTIVATE), 'nobody answers the observations'
+        assert 'no fresh command' in client.status.reason
+        assert client.status.contract_hash == TASK.contract_hash
+
+        client.answers = lambda observation: [0.5]
+        client.await_ready()
+        client.activate()
+        wait_until(lambda: np.allclose(stand.last_torque(), 0.25), 5, 'half to each wheel')
+        wait_until(lambda: client.applied and client.applied[-1].data[0] == 0.5, 5, 'applied')
+        applied = client.applied[-1]
+        assert (applied.policy_version, applied.source) == (7, Action.SOURCE_BALANCE_CONTROLLER)
+        assert any(
+            o.step == applied.step and o.header.stamp == applied.header.stamp
+            for o in client.observations
+        )
+        client.answers = lambda observation: [1e30]
+        wait_until(lambda: np.allclose(stand.last_torque(), 1.5), 5, 'clamped')
+
+        assert client.transition(DEACTIVATE)
+        client.await_state(DriverStatus.DISARMED)
+        wait_until(lambda: stand.motors.armed == (False, False), 5, 'idle')
+        assert not stand.last_torque().any()
+        fading = {round(float(torque[0]), 1) for _, torque in stand.torques[-1500:]}
+        assert len(fading) > 5, 'the torque faded'
+        assert client.transition(CLEANUP)
+        client.await_state(DriverStatus.UNCONFIGURED)
+        assert client.transition(CONFIGURE), 'and once more'
+
+
+# name: (what is done, what the reason says, how it is undone)
+FAULTS = {
+    'imu silent': (
+        lambda s, c: setattr(s, 'imu_on', False),
+        'imu/data: ',
+        lambda s, c: setattr(s, 'imu_on', True),
+    ),
+    'fall': (
+        lambda s, c: setattr(s, 'pitch', 0.7),
+        'fallen: tilt 0.70',
+        lambda s, c: setattr(s, 'pitch', 0.02),
+    ),
+    'encoder silent': (
+        lambda s, c: s.motors.inject('encoder_dropout', motor=1, seconds=0.4),
+        'right motor (node 1): no encoder frame',
+        lambda s, c: None,
+    ),
+    'encoder jump': (
+        lambda s, c: s.motors.inject('encoder_jump', motor=0, radians=2.0),
+        'encoder jumped',
+        lambda s, c: None,
+    ),
+    'brown out': (
+        lambda s, c: s.motors.inject('brown_out', volts=16.0, seconds=0.4),
+        'supply is at 16.0 V',
+        lambda s, c: None,
+    ),
+    'heat': (
+        lambda s, c: s.motors.inject('over_temperature', celsius=97.0, seconds=0.4),
+        '97 °C',
+        lambda s, c: None,
+    ),
+    'spinout': (
+        lambda s, c: s.motors.inject('spinout', motor=0),
+        'SPINOUT_DETECTED',
+        lambda s, c: c.call('clear_errors'),
+    ),
+    'bus off': (
+        lambda s, c: s.motors.inject('bus_off', seconds=1.2),
+        'CAN bus: the CAN controller is off the bus',
+        lambda s, c: None,
+    ),
+    'pilot silent': (
+        lambda s, c: setattr(c, 'answers', lambda o: None),
+        'no fresh command',
+        lambda s, c: setattr(c, 'answers', lambda o: [0.5]),
+    ),
+    'not finite': (
+        lambda s, c: setattr(c, 'answers', lambda o: [math.nan]),
+        'not finite',
+        lambda s, c: setattr(c, 'answers', lambda o: [0.5]),
+    ),
+    'another task': (
+        lambda s, c: setattr(c, 'answers', lambda o: [0.1, 0.1]),
+        '2 numbers, expected one',
+        lambda s, c: setattr(c, 'answers', lambda o: [0.5]),
+    ),
+    'old answers': (
+        lambda s, c: setattr(c, 'answers', lambda o: setattr(o, 'step', 1) or [0.5]),
+        'no fresh command',
+        lambda s, c: setattr(c, 'answers', lambda o: [0.5]),
+    ),
+}
+
+
+def test_each_fault_trips_and_says_why_and_nothing_re_arms(driver, ros_domain, wait_until):
+    with stand_and_client(ros_domain, wait_until) as (stand, client):
+        driver()
+        client.configure()
+        client.activate()
+        for trips, (name, (begin, reason, undo)) in enumerate(FAULTS.items(), 1):
+            wait_until(lambda: np.allclose(stand.last_torque(), 0.25), 5, f'torque before {name}')
+            client.diagnostics.clear()
+            begin(stand, client)
+            client.await_state(DriverStatus.TRIPPED)
+            assert reason in client.status.reason, name
+            assert client.status.trips == trips
+            client.await_diagnosis(reason)
+            wait_until(lambda: stand.motors.armed == (False, False), 5, f'idle after {name}')
+            undo(stand, client)
+            calm = time.monotonic()
+            client.await_ready()
+            time.sleep(0.1)
+            assert stand.largest_torque(since=calm) == 0.0, f're-armed by itself after {name}'
+            assert client.status.state == DriverStatus.TRIPPED
+            client.arm()
+            client.await_state(DriverStatus.ARMED)
+        sent = np.array([torque for _, torque in stand.torques])
+        assert np.isfinite(sent).all()
+        assert np.abs(sent).max() <= 1.5
+
+
+def test_the_cause_stands_against_arming(driver, ros_domain, wait_until):
+    with stand_and_client(ros_domain, wait_until) as (stand, client):
+        driver()
+        assert client.transition(CONFIGURE)
+        assert client.call('arm')[1] == 'not armed: the node is not active; activate it'
+        client.await_ready()
+        client.activate()
+        stand.pitch = 0.4  # not a fall, but no posture to arm in either
+        stand.motors.inject('encoder_jump', radians=2.0)
+        client.await_state(DriverStatus.TRIPPED)
+        success, message = client.call('arm')
+        assert not success
+        assert 'not upright: tilt 0.40 rad' in message
+        stand.pitch = 0.02
+        stand.velocities = np.array([2.0, 0.0])
+        wait_until(lambda: 'hold it still' in client.status.obstacles, 5, 'a turning wheel')
+        assert not client.call('arm')[0]
+
+
+@pytest.mark.parametrize('firmware', ['0.6', '0.5'])
+def test_emergency_stop_by_topic_and_service(driver, ros_domain, wait_until, firmware):
+    with stand_and_client(ros_domain, wait_until, firmware=firmware) as (stand, client):
+        driver(firmware=f'"{firmware}"')
+        client.configure()
+        client.activate()
+        for press in (
+            lambda: client.stop_topic.publish(Bool(data=True)),
+            lambda: client.call('emergency_stop_now'),
+        ):
+            press()
+            client.await_state(DriverStatus.EMERGENCY_STOPPED)
+            wait_until(lambda: stand.motors.armed == (False, False), 5, 'idle')
+            client.stop_topic.publish(Bool(data=False))
+            assert 'reset_emergency_stop' in client.call('arm')[1]
+            assert client.call('reset_emergency_stop')[0]
+            assert client.status.state != DriverStatus.ARMED
+            client.await_ready()
+            client.arm()
+        assert not client.call('reset_emergency_stop')[0]
+
+
+def test_a_second_publisher_of_commands_trips(driver, ros_domain, wait_until):
+    with stand_and_client(ros_domain, wait_until) as (stand, client):
+        driver()
+        client.configure()
+        client.activate()
+        with listening(ros_domain) as intruder:
+            publisher = intruder.create_publisher(Action, 'action', LATEST)
+            wait_until(lambda: publisher.get_subscription_count() > 0, 10, 'the driver')
+            publisher.publish(Action(step=1, data=to_floats(np.array([3.0]))))
+            client.await_state(DriverStatus.TRIPPED)
+            assert 'publisher' in client.status.reason
+            assert not client.call('arm')[0]
+        client.await_ready()
+        assert client.call('arm')[0]
+
+
+def test_a_killed_driver_is_stopped_by_the_motors_and_a_new_one_begins_disarmed(
+    driver, ros_domain, wait_until
+):
+    with stand_and_client(ros_domain, wait_until) as (stand, client):
+        node = driver()
+        client.configure()
+        client.activate()
+        wait_until(lambda: np.allclose(stand.last_torque(), 0.25), 5, 'torque')
+        node.kill()
+        node.wait()
+        killed = time.monotonic()
+        wait_until(lambda: stand.motors.armed == (False, False), 5, 'the watchdog')
+        moved = [at for at, torque in stand.torques if torque.any()]
+        assert moved[-1] - killed < 0.5
+        driver()
+        client.configure_again()
+        assert client.states[-1] != DriverStatus.ARMED
+        assert not stand.last_torque().any()
+
+
+def test_motors_that_do_not_answer_and_an_imu_that_is_missing_are_named(
+    driver, ros_domain, wait_until
+):
+    with stand_and_client(ros_domain, wait_until) as (stand, client):
+        driver(left_node_id=5)
+        stand.imu_on = False
+        assert not client.transition(CONFIGURE)
+        reason = client.status.reason
+        assert 'left motor (node 5): no heartbeat' in reason
+        assert 'imu/data: no message' in reason
+        assert '\n' not in reason
+        assert not client.transition(ACTIVATE)
+        assert client.status.state == DriverStatus.UNCONFIGURED
+
+
+def test_a_bus_that_does_not_exist_is_named(driver, ros_domain, wait_until):
+    with stand_and_client(ros_domain, wait_until) as (_, client):
+        driver(interface='socketcan', channel='can77')
+        assert not client.transition(CONFIGURE)
+        wait_until(lambda: client.status.reason, 5, 'a reason')
+        assert client.status.reason.startswith(
+            'not configured: CAN bus socketcan can77: cannot be opened'
+        )
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'expected'),
+    [
+        ({'sensor_timeout': 0.5}, 'parameter sensor_timeout: expected 0.005 to 0.1 s'),
+        ({'slew_rate': 0.0}, 'parameter slew_rate: expected 30.0 to 3000.0 N·m/s'),
+        ({'firmware': '0.7'}, 'firmware'),
+        ({'left_node_id': 1}, 'node'),
+        ({'speed_limit': 50.0}, 'speed_limit'),
+        ({'task': 'flying'}, "task 'flying' is unknown"),
+    ],
+)
+def test_a_bad_parameter_is_one_line_and_no_motion(
+    processes, node_environment, parameters, expected
+):
+    if 'firmware' in parameters:
+        parameters = {'firmware': '"0.7"'}
+    node = processes.start_node('hardware_driver', node_environment, *words(**parameters))
+    text = node.communicate(timeout=20)[0]
+    assert node.returncode == 2
+    lines = [line for line in text.splitlines() if line]
+    assert len(lines) == 1
+    assert lines[0].startswith('error: ')
+    assert expected in lines[0]
