@@ -71,7 +71,8 @@ def host_on(domain):
     context = rclpy.Context()
     context.init(domain_id=domain)
     node = rclpy.create_node('host', context=context)
-    settings = MotorSettings(interface=UDP)
+    # A machine that runs other tests besides holds frames up.
+    settings = MotorSettings(interface=UDP, encoder_timeout=0.1, heartbeat_timeout=1.5)
     bus = open_bus(settings)
     motors = Motors(bus, settings)
     executor = SingleThreadedExecutor(context=context)
@@ -162,16 +163,12 @@ def test_a_robot_whose_driver_is_gone_stops_its_wheels(robot, wait_until):
     assert any('watchdog' in text.lower() for text in host.motors.faults(time.monotonic()))
 
 
-def test_an_imu_falls_silent_when_asked(robot, wait_until):
+def test_faults_come_when_asked_for_by_name(robot, wait_until):
     _, host = robot
     answer = host.inject('imu_silence seconds=0.5')
     assert answer.success, answer.message
     wait_until(lambda: time.monotonic() - host.imu[-1][0] > 0.25, 2.0, 'silence')
     wait_until(lambda: time.monotonic() - host.imu[-1][0] < 0.1, 2.0, 'its end')
-
-
-def test_an_unknown_fault_is_refused_by_name(robot):
-    _, host = robot
     answer = host.inject('gremlins number=3')
     assert not answer.success
     assert 'gremlins' in answer.message
@@ -182,10 +179,8 @@ def test_an_unknown_fault_is_refused_by_name(robot):
     ('words', 'message'),
     [
         (['-p', 'model:=soft'], 'model'),
-        (['-p', 'imu_rate:=1.0'], 'imu_rate'),
         (['-p', 'channel:=10.0.0.1'], '10.0.0.1'),
         (['-p', 'interface:=socketcan', '-p', 'channel:=can_that_is_not'], 'can_that_is_not'),
-        (['-p', 'right_node_id:=0'], 'node_id'),
     ],
 )
 def test_a_wrong_parameter_is_one_line(processes, node_environment, words, message):
