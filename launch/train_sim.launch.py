@@ -3,6 +3,7 @@
 from h2o_ros.algorithms.config import algorithm_names
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
 from h2o_ros.launching.ros import make_launch_description
+from h2o_ros.run_lock import refuse_second_run
 from h2o_ros.sim.gaps import gap_names
 from h2o_ros.task import load_task, task_names
 
@@ -95,6 +96,7 @@ GRAPH = Graph(
         Argument('evaluate_every', 20000, 'Gradient updates between two evaluations'),
     ),
     nodes=nodes,
+    check=refuse_second_run,
 )
 
 

@@ -297,7 +297,7 @@ def test_the_learner_may_come_back_to_parts_that_run_on(
 
 
 def test_a_second_learner_in_the_domain_is_refused_whatever_the_first_does(
-    tmp_path, processes, node_environment, ros_domain, wait_until
+    tmp_path, processes, node_environment, ros_domain, wait_until, launch_command
 ):
     environment = node_environment | {'TMPDIR': str(tmp_path)}
     lock = tmp_path / f'h2o_ros_domain_{ros_domain}.rollout_budget.lock'
@@ -315,6 +315,11 @@ def test_a_second_learner_in_the_domain_is_refused_whatever_the_first_does(
     assert len(text.splitlines()) == 1 and f'another run (process {first.pid})' in text, text
     assert f'domain {ros_domain} on /rollout_budget; set ROS_DOMAIN_ID' in text
     assert not (tmp_path / 'b').exists(), 'it had begun'
+    words = ['train_sim.launch.py', f'output:={tmp_path / "b"}']
+    launch = processes.start([*launch_command, *words], env=environment)
+    text, _ = launch.communicate(timeout=30)
+    assert launch.returncode == 2
+    assert len(text.splitlines()) == 1 and f'another run (process {first.pid})' in text, text
     first.kill()
     first.wait()
     third = start('c')

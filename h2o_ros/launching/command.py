@@ -42,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.show or prefix is None:
         print(graph.show_arguments())
         return 0
+    graph.check('')
     processes = graph.nodes(graph.read(split_arguments(options.arguments)))
     return run_processes(processes, prefix, environment_of_nodes(prefix, os.environ))
 

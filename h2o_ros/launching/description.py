@@ -105,12 +105,14 @@ class RespawnLimit:
 class Graph:
     """What a launch file states.
 
-    nodes: from the arguments' values by name, the processes to start. ConfigurationError from it
+    nodes: from the arguments' values by name, the processes to start. check: called before it with
+    the namespace that all nodes are put into, empty for the root. ConfigurationError from either
     ends the launch before anything is started.
     """
 
     arguments: tuple[Argument, ...]
     nodes: Callable[[dict[str, Any]], Sequence[NodeProcess]]
+    check: Callable[[str], None] = lambda namespace: None
 
     def read(self, texts: Mapping[str, str]) -> dict[str, Value]:
         """Return every argument's value; ConfigurationError names an unknown or wrong one."""

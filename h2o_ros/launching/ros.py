@@ -40,6 +40,7 @@ def make_launch_description(graph: Graph) -> LaunchDescription:
         )
 
     def make_nodes(context: LaunchContext) -> list[Any]:
+        graph.check(context.launch_configurations.get('ros_namespace', ''))
         names = [argument.name for argument in graph.arguments]
         values = graph.read({name: context.launch_configurations[name] for name in names})
         return [_make_node(process) for process in graph.nodes(values)]

@@ -123,6 +123,7 @@ class Evaluator(BaseNode):
 
 def save_episodes(path: Path, episodes: Episodes, version: int) -> None:
     """Write the trajectories of one evaluation, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix('.partial')
     with partial.open('wb') as file:
         np.savez_compressed(file, version=version, **vars(episodes))

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import time
-from pathlib import Path
 
 from rclpy.node import Node
 
 from h2o_ros.errors import ConfigurationError
-from h2o_ros.locks import FileLock, HeldError
+from h2o_ros.locks import FileLock
 from h2o_ros.msg import RolloutBudget
 from h2o_ros.nodes.common import LATCHED
+from h2o_ros.run_lock import TOPIC, refusal, take_run_lock
 
-TOPIC = 'rollout_budget'
 GUARDED = 10.0  # s after the beginning in which a run still gives way to another one
 
 
@@ -43,27 +41,16 @@ class SoleRun:
         self._guard_until = time.monotonic() + GUARDED
 
     def _take_lock(self, node: Node) -> FileLock | None:
-        # No name in ROS has a dot, so that no two topics share a file.
-        name = f'h2o_ros_domain_{self._domain}{self._topic.replace("/", ".")}.lock'
         try:
-            return FileLock(Path(tempfile.gettempdir()) / name, everyone=True)
-        except HeldError as err:
-            raise ConfigurationError(
-                self._refusal(f'another run (process {err.process})')
-            ) from err
+            return take_run_lock(self._domain, self._topic)
         except OSError as err:
             # A folder for temporary files that is out of order need not stop a training.
             node.get_logger().warning(
-                f'{name}: cannot be locked ({err}); a second run is refused only once it is heard'
+                f'the lock of this run cannot be taken ({err}); a second run is refused only once '
+                'it is heard'
             )
             return None
 
     def _on_budget(self, message: RolloutBudget) -> None:
         if message.session != self._session and time.monotonic() < self._guard_until:
-            raise ConfigurationError(self._refusal('another run'))
-
-    def _refusal(self, other: str) -> str:
-        return (
-            f'{other} is training in ROS domain {self._domain} on {self._topic}; set '
-            'ROS_DOMAIN_ID to another number (0 to 101) for one of them, or give it a namespace'
-        )
+            raise ConfigurationError(refusal('another run', self._domain, self._topic))

@@ -35,9 +35,9 @@ class NewestSteps:
 class TrainingThread(threading.Thread):
     """Runs a Trainer to its end; nothing else touches the trainer while it runs.
 
-    total: updates to make in all. newest: takes the simulated steps that arrive. after_chunk: called after every chunk of
-    updates, in this thread. when_done: called once at the end, in this thread, with True where
-    training was complete. error: what ended it, if so.
+    total: updates to make in all. newest: takes the simulated steps that arrive. after_chunk:
+    called after every chunk of updates, in this thread. when_done: called once at the end, in this
+    thread, with True where training was complete. error: what ended it, if so.
     """
 
     def __init__(
