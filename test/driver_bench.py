@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import math
+import os
 import threading
 import time
 
@@ -21,6 +23,7 @@ from h2o_ros.msg import Action, DriverStatus, Observation
 from h2o_ros.nodes.common import EVERY, LATCHED, LATEST, to_floats
 from h2o_ros.nodes.sensor_messages import imu_message
 from h2o_ros.robot.can_bus import open_bus
+from h2o_ros.robot.control_priority import run_in_real_time, schedule_threads
 from h2o_ros.robot.emulated_motors import EmulatedMotors
 from h2o_ros.robot.motor_settings import MotorSettings
 
@@ -34,6 +37,7 @@ PATIENT = {
     'heartbeat_timeout': 1.0,
 }
 IMU_PERIOD = 0.0025  # s
+PRIORITY = 30  # under SCHED_FIFO
 # Of the driver's lifecycle.
 CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
 ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE
@@ -100,6 +104,7 @@ class Client:
         self.answers = lambda observation: [0.5]
         self.status = DriverStatus()
         self.states: list[int] = []
+        self._obstacles: collections.deque[str] = collections.deque(maxlen=4)
         self.diagnostics: list[str] = []
         self.observations: list[Observation] = []
         self.joints: list[JointState] = []
@@ -158,12 +163,9 @@ class Client:
         self._wait_until(lambda: self.status.state == state, patience, f'state {state}')
 
     def await_ready(self):
-        """Wait until nothing stands against arming."""
-        self._wait_until(
-            lambda: self.status.state != DriverStatus.UNCONFIGURED and not self.status.obstacles,
-            10.0,
-            'no obstacles',
-        )
+        """Wait until nothing stands against arming, and has not for some status messages."""
+        self._obstacles.clear()
+        self._wait_until(lambda: list(self._obstacles) == [''] * 4, 10.0, 'no obstacles')
 
     def await_diagnosis(self, words):
         """Wait until /diagnostics says so."""
@@ -186,6 +188,7 @@ class Client:
     def _on_status(self, status):
         self.status = status
         self.states.append(status.state)
+        self._obstacles.append(status.obstacles)
 
     def _on_diagnostics(self, message):
         self.diagnostics += [f'{s.level[0]} {s.name}: {s.message}' for s in message.status]
@@ -216,9 +219,19 @@ def listening(domain):
 
 
 @contextlib.contextmanager
+def punctual():
+    """Keep this process ahead of others where that is allowed: a late stand is a broken robot."""
+    run_in_real_time(PRIORITY)
+    try:
+        yield
+    finally:
+        schedule_threads(os.SCHED_OTHER, 0)
+
+
+@contextlib.contextmanager
 def stand_and_client(domain, wait_until, **options):
     """Give a robot on its stand and a client, both in the domain."""
-    with listening(domain) as node:
+    with punctual(), listening(domain) as node:
         stand = Stand(domain, node, **options)
         try:
             yield stand, Client(node, wait_until)

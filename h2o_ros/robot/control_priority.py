@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -23,11 +24,15 @@ def run_in_real_time(priority: int) -> bool:
     All, because a thread that holds Python's lock must not wait for the processor either. Threads
     that begin later inherit it. priority: 1 to 99; 0 leaves everything as it is.
     """
-    if priority == 0:
-        return False
+    return priority > 0 and schedule_threads(os.SCHED_FIFO, priority)
+
+
+def schedule_threads(policy: int, priority: int) -> bool:
+    """Put all threads of this process under a policy of `os`; False where that is not allowed."""
     try:
         for thread in Path('/proc/self/task').iterdir():
-            os.sched_setscheduler(int(thread.name), os.SCHED_FIFO, os.sched_param(priority))
-    except (OSError, AttributeError):
+            with contextlib.suppress(ProcessLookupError):  # one that has just ended
+                os.sched_setscheduler(int(thread.name), policy, os.sched_param(priority))
+    except OSError:
         return False
     return True

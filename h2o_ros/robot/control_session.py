@@ -33,12 +33,11 @@ class Connection:
         end = time.monotonic() + CLEARED_WITHIN
         while True:
             time.sleep(LOOK_AGAIN)
-            # Not the statistics' errors: firmware 0.5 has its watchdog expire while idle too.
-            faults = self.motors.faults(time.monotonic())
-            if not faults:
+            obstacles = self.motors.obstacles()
+            if not obstacles:
                 return
             if time.monotonic() > end:
-                raise RobotError(f'errors remain: {"; ".join(faults)}')
+                raise RobotError(f'errors remain: {"; ".join(obstacles)}')
 
     def close(self) -> None:
         """Disarm the motors where they are armed, and leave the bus."""
