@@ -1,5 +1,6 @@
 """One description of a graph: run by `h2o launch`, and the LaunchDescription of `ros2 launch`."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -9,8 +10,10 @@ import time
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from h2o_ros.algorithms.policy import Policy
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.launching.command import load_graph
 from h2o_ros.launching.description import (
@@ -21,6 +24,7 @@ from h2o_ros.launching.description import (
     split_arguments,
 )
 from h2o_ros.launching.processes import command_line
+from h2o_ros.task import load_task
 
 SHIPPED = Path(__file__).resolve().parent.parent / 'launch'
 PROLOGUE = """
@@ -408,6 +412,26 @@ def stand_in(monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
 
 
+def declared_parameters(module):
+    """Return the fields of every dataclass that a node declares its parameters from."""
+    names = [name for name in vars(module) if name == 'Parameters' or name.endswith('Settings')]
+    kinds = [vars(module)[name] for name in names]
+    return {f.name: f for kind in kinds for f in dataclasses.fields(kind)}
+
+
+@pytest.fixture
+def given(path, tmp_path):
+    """Give the arguments without which a shipped launch file starts nothing."""
+    if path.name != 'deploy_robot.launch.py':
+        return {}
+    policy = tmp_path / 'policy.safetensors'
+    task = load_task('standing_still')
+    ones = np.ones(len(task.observation))
+    head, bias = np.zeros((len(ones), 2)), np.zeros(2)
+    Policy([head], [bias], np.ones(2), ones, 0 * ones, task.contract()).save(policy)
+    return {'policy': str(policy), 'learn': 'true'}
+
+
 def load(path):
     specification = importlib.util.spec_from_file_location('shipped', path)
     module = importlib.util.module_from_spec(specification)
@@ -416,16 +440,16 @@ def load(path):
 
 
 @pytest.mark.parametrize('path', sorted(SHIPPED.glob('*.launch.py')), ids=lambda path: path.name)
-def test_both_ways_start_the_same_nodes(path, monkeypatch):
+def test_both_ways_start_the_same_nodes(path, given, monkeypatch):
     stand_in(monkeypatch)
     module = load(path)
     *declared, last = module.generate_launch_description().entities
     assert [action.name for action in declared] == [a.name for a in module.GRAPH.arguments]
     assert all(action.description for action in declared)
-    chosen = {action.name: action.default_value for action in declared}
+    chosen = {action.name: action.default_value for action in declared} | given
     context = types.SimpleNamespace(launch_configurations=chosen)
     made = [action.kwargs for action in last.function(context)]
-    stated = module.GRAPH.nodes(module.GRAPH.read({}))
+    stated = module.GRAPH.nodes(module.GRAPH.read(given))
     assert len(made) == len(stated)
     for node, process in zip(made, stated, strict=True):
         assert (node['package'], node['executable']) == ('h2o_ros', process.executable)
@@ -446,12 +470,12 @@ def test_both_ways_start_the_same_nodes(path, monkeypatch):
 
 
 @pytest.mark.parametrize('path', sorted(SHIPPED.glob('*.launch.py')), ids=lambda path: path.name)
-def test_a_shipped_node_knows_every_parameter_it_is_given(path):
+def test_a_shipped_node_knows_every_parameter_it_is_given(path, given):
     graph = load_graph(path)
-    for process in graph.nodes(graph.read({})):
+    for process in graph.nodes(graph.read(given)):
         pytest.importorskip('rclpy')
         module = importlib.import_module(f'h2o_ros.nodes.{process.executable}')
-        known = module.Parameters.__dataclass_fields__
+        known = declared_parameters(module)
         for name, value in process.parameters.items():
             assert name in known, f'{process.label} has no parameter {name}'
             assert isinstance(value, type(known[name].default)), f'{process.label}: {name}'
