@@ -1,0 +1,45 @@
+"""A node for tests: it listens in a domain while the test goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+
+from h2o_ros.nodes.common import EVERY
+
+
+@contextlib.contextmanager
+def listening(domain: int) -> Iterator[Node]:
+    """Give a node in the domain whose callbacks run in a thread of their own."""
+    context = rclpy.Context()
+    context.init(domain_id=domain)
+    node = rclpy.create_node('listener', context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+
+    def spin() -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            while context.ok():
+                executor.spin_once(timeout_sec=0.05)
+
+    thread = threading.Thread(target=spin, daemon=True)
+    thread.start()
+    try:
+        yield node
+    finally:
+        context.try_shutdown()
+        thread.join()
+        executor.shutdown()
+        node.destroy_node()
+
+
+def collect(node: Node, kind: type, topic: str, qos=EVERY) -> list:
+    """Return a list that fills with the messages of a topic."""
+    messages: list = []
+    node.create_subscription(kind, topic, messages.append, qos)
+    return messages
