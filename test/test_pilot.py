@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Twist, TwistStamped
 from rclpy.executors import SingleThreadedExecutor
 from std_srvs.srv import Trigger
@@ -212,6 +213,10 @@ class Robot:
             (PilotStatus, 'pilot_status', self.statuses, LATCHED),
         ):
             self.node.create_subscription(kind, topic, seen.append, qos)
+        self.diagnoses = []
+        self.node.create_subscription(
+            DiagnosticArray, '/diagnostics', lambda m: self.diagnoses.extend(m.status), 10
+        )
         self._observations = self.node.create_publisher(Observation, 'observation', LATEST)
         self.driver = self.node.create_publisher(DriverStatus, 'driver_status', LATCHED)
         self.velocity = None
@@ -251,6 +256,18 @@ class Robot:
         wait_until(future.done, 10, name)
         return future.result()
 
+    def diagnosis(self, wait_until, text):
+        """Wait until the server says `text` of itself and return its level."""
+        levels = []
+
+        def said():
+            own = [s for s in self.diagnoses if s.name == 'policy_server']
+            levels[:] = [status.level for status in own if status.message == text]
+            return levels
+
+        wait_until(said, 10, text)
+        return levels[-1]
+
     def source(self):
         return self.actions[-1].source if self.actions else None
 
@@ -289,6 +306,7 @@ def test_takeover_and_hand_back_over_dds(
             (message.twist if stamped else message).linear.x = 0.1
             stick.publish(message)
 
+        robot.diagnosis(wait_until, 'the policy drives')
         robot.velocity = push
         wait_until(lambda: robot.source() == Action.SOURCE_OPERATOR, 10, 'a person drives')
         refused = robot.call('drive_by_policy', wait_until)
@@ -302,6 +320,10 @@ def test_takeover_and_hand_back_over_dds(
         assert robot.call('drive_by_policy', wait_until).success
         wait_until(lambda: robot.source() == Action.SOURCE_POLICY, 10, 'handed back')
 
+        other = robot.node.create_publisher(kind, 'cmd_vel', LATEST)
+        text = '2 nodes publish cmd_vel; let one person drive'
+        assert robot.diagnosis(wait_until, text) == DiagnosticStatus.WARN
+        robot.node.destroy_publisher(other)
         robot.driver.publish(DriverStatus(state=DriverStatus.TRIPPED))
         wait_until(
             lambda: robot.source() == Action.SOURCE_BALANCE_CONTROLLER, 10, 'after the trip'

@@ -141,8 +141,13 @@ class PilotTopics:
 
     def _publish_diagnostics(self) -> None:
         silent = time.monotonic() - self._seen_at > 1.0
-        slow = self._slowest > SLOW
-        text = 'no observations' if silent else f'{DRIVERS[self._pilot.source]} drives'
+        sticks = self._node.count_publishers('cmd_vel')
+        text = f'{DRIVERS[self._pilot.source]} drives'
+        if silent:
+            text = 'no observations'
+        elif sticks > 1:
+            text = f'{sticks} nodes publish cmd_vel; let one person drive'
+        good = not silent and sticks <= 1 and self._slowest <= SLOW
         values = {
             'reason': self._pilot.reason,
             'answers in the last second': self._answered,
@@ -150,5 +155,5 @@ class PilotTopics:
             'policy version': self._served.version,
             'trim (rad)': self._pilot.trim,
         }
-        self._diagnostics.publish(WARN if silent or slow else OK, text, values)
+        self._diagnostics.publish(OK if good else WARN, text, values)
         self._slowest, self._answered = 0.0, 0
