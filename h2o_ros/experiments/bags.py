@@ -20,7 +20,7 @@ COUNTS = {
     'interventions': 'interventions',
     'gaps': 'gaps',
     'jumps': 'jumps of the clock',
-    'duplicates': 'steps whose stamp occurs twice',
+    'duplicates': 'steps closer than half a period',
     'incomplete': 'steps without every sensor',
     'down': 'steps with the robot down',
     'unarmed': 'steps with the motors off',

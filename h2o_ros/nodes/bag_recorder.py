@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String
@@ -19,6 +20,7 @@ from h2o_ros.msg import PilotStatus, RecordingStatus
 from h2o_ros.nodes.common import EVERY, LATCHED, BaseNode, run
 from h2o_ros.nodes.diagnostics import ERROR, OK, Diagnostics
 from h2o_ros.nodes.parameter_reader import ParameterReader
+from h2o_ros.nodes.polled import PolledSubscriptions
 from h2o_ros.nodes.recorded_topics import (
     begins_with_header,
     header_stamp,
@@ -29,6 +31,7 @@ from h2o_ros.nodes.recorded_topics import (
 from h2o_ros.task import Task, load_task
 
 SENSOR = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.BEST_EFFORT)
+TAKE_PERIOD = 0.05  # s between two looks at what came
 WATCH_PERIOD = 0.4  # s between two times that everything is brought to the disk
 
 
@@ -53,6 +56,8 @@ class Parameters:
 class BagRecorder(BaseNode):
     """Records from the start or on call; a person ends, judges and annotates each take."""
 
+    _ready = False
+
     def __init__(self) -> None:
         super().__init__('bag_recorder')
         self._settings = parameters = self.read_parameters(Parameters)
@@ -73,11 +78,13 @@ class BagRecorder(BaseNode):
         self._status = self.create_publisher(RecordingStatus, 'recording_status', LATCHED)
         self._diagnostics = Diagnostics(self)
         self._said = 0
+        self._logged: tuple[bool, Path | None] | None = None
         if parameters.autostart:
             self._takes.start(self._now())
+        self._listen = PolledSubscriptions(self)
         self._awaited = {self.resolve_topic_name(topic) for topic in topics_of(task)}
         for topic in self._topics.keys() - self._awaited:
-            self._subscribe(topic, EVERY)
+            self._listen.add(topic, message_class(self._topics[topic]), EVERY)
         if parameters.takes:
             self.create_subscription(PilotStatus, 'pilot_status', self._on_pilot, LATCHED)
         self.create_subscription(String, 'recording_note', self._on_note, EVERY)
@@ -88,18 +95,11 @@ class BagRecorder(BaseNode):
             ('label_failure', lambda: f'{self._takes.label("failure")}: failure'),
         ):
             self.create_service(Trigger, name, functools.partial(_answer, act))
+        self.create_timer(TAKE_PERIOD, self._take)
         self.create_timer(WATCH_PERIOD, self._watch)
         self.create_timer(1.0, self._publish)
         self._publish()
-
-    def _subscribe(self, topic: str, qos: QoSProfile) -> None:
-        self.create_subscription(
-            message_class(self._topics[topic]),
-            topic,
-            lambda raw: self._on_message(topic, raw),
-            qos,
-            raw=True,
-        )
+        self._ready = True
 
     def _find_publishers(self) -> None:
         """Listen to the task's topics once they are there, to each on its publisher's terms."""
@@ -107,12 +107,15 @@ class BagRecorder(BaseNode):
             found = self.get_publishers_info_by_topic(topic)
             if found:
                 kinds = {publisher.qos_profile.reliability for publisher in found}
-                self._subscribe(topic, SENSOR if ReliabilityPolicy.BEST_EFFORT in kinds else EVERY)
+                qos = SENSOR if ReliabilityPolicy.BEST_EFFORT in kinds else EVERY
+                self._listen.add(topic, message_class(self._topics[topic]), qos)
                 self._awaited.discard(topic)
 
-    def _on_message(self, topic: str, raw: bytes) -> None:
-        stamp = header_stamp(raw) if topic in self._stamped else 0
-        self._takes.write(topic, stamp or self._now(), raw)
+    def _take(self) -> None:
+        """Write what came; a message without a stamp counts by its receipt."""
+        for topic, raw, received in self._listen.take():
+            stamp = header_stamp(raw) if topic in self._stamped else 0
+            self._takes.write(topic, stamp or received, raw)
 
     def _on_pilot(self, message: PilotStatus) -> None:
         if message.policy_hash:
@@ -129,12 +132,14 @@ class BagRecorder(BaseNode):
             self.get_logger().warning(f'note lost: {err}')
 
     def _start(self) -> str:
+        self._take()  # what came before is not of this take
         self._driver.forget()
         return f'recording to {self._takes.start(self._now())}'
 
     def _stop(self) -> str:
         if not self._takes.recording:
             raise BagError('nothing is being recorded')
+        self._take()
         self._takes.stop(self._now())
         if not self._settings.takes:
             self.stop()
@@ -166,9 +171,10 @@ class BagRecorder(BaseNode):
 
     def _publish(self) -> None:
         status = self._takes.status()
-        if self._takes.changes != self._said:
-            self._said = self._takes.changes
-            doing = f'recording to {status.path}' if status.recording else self._summary()
+        self._said = self._takes.changes
+        doing = f'recording to {status.path}' if status.recording else self._summary()
+        if status.takes and (status.recording, status.path) != self._logged:
+            self._logged = (status.recording, status.path)
             self.get_logger().info(doing)
         message = RecordingStatus(
             state=int(status.recording),
@@ -192,9 +198,12 @@ class BagRecorder(BaseNode):
         return self.get_clock().now().nanoseconds
 
     def destroy_node(self) -> None:
-        """End the take, then the node."""
-        self._takes.stop(self._now(), 'the recorder ended')
-        self._publish()
+        """End the take, then the node; one that was refused has nothing to end."""
+        if self._ready:
+            self._ready = False
+            self._take()
+            self._takes.stop(self._now(), 'the recorder ended')
+            self._publish()
         super().destroy_node()
 
 

@@ -77,6 +77,7 @@ def _draw_coverage(axes: Axes, rows: Transitions, task: Task) -> None:
     cells = axes.hexbin(
         x, y, gridsize=(46, 30), mincnt=1, cmap=U_COLOURS, norm=LogNorm(vmin=1), linewidths=0.2
     )
+    axes.locator_params(axis='x', nbins=6)
     axes.set_xlabel(field_label(task, first), fontsize=12)
     axes.set_ylabel(field_label(task, second), fontsize=12)
     bar = axes.figure.colorbar(cells, ax=axes, pad=0.02)
@@ -99,6 +100,7 @@ def _draw_rewards(axes: Axes, rows: Transitions, task: Task) -> None:
     axes.axvline(mean, color=ORANGE, linewidth=2.0, label=f'mean: {mean:.4g}')
     axes.set_xlabel('reward (reward units)', fontsize=12)
     axes.set_ylabel('share of the steps (%)', fontsize=12)
+    axes.set_ylim(top=1.22 * axes.get_ylim()[1])  # so that the legend hides nothing
     axes.legend(fontsize=11, loc='upper left', framealpha=0.9)
 
 
