@@ -89,11 +89,12 @@ def test_only_what_is_no_worse_and_not_too_different_drives_and_a_trip_brings_th
         gate.await_driving(500)
         gate.driver.publish(DriverStatus(state=DriverStatus.TRIPPED, reason='it fell'))
         gate.await_driving(200)
-        gate.driver.publish(DriverStatus(state=DriverStatus.TRIPPED, reason='it fell'))
         gate.driver.publish(DriverStatus(state=DriverStatus.ARMED))
+        gate.offer(9.3, 600, 179e3)
+        gate.await_driving(600)
         gate.driver.publish(DriverStatus(state=DriverStatus.EMERGENCY_STOPPED, reason='a person'))
-        gate.await_driving(100)
-        assert [message.version for message in gate.driving] == [100, 200, 500, 200, 100]
+        gate.await_driving(200)
+        assert [message.version for message in gate.driving] == [100, 200, 500, 200, 600, 200]
     gate_process.send_signal(signal.SIGINT)
     text, _ = gate_process.communicate(timeout=20)
     assert 'policy 300 refused: its return on the virtual robot is 150000' in text
