@@ -42,6 +42,7 @@ def driver_status(safety: Safety, running: Running | None, now: float) -> Driver
     status.step, status.torque, status.source = control.number, control.torque, control.source
     status.sensor_age = max(control.measurement.ages.values(), default=math.inf)
     status.encoder_age = control.encoder_age(now)
+    status.commands_missing = control.missing
     status.deadlines = deadlines.number
     status.deadlines_missed = deadlines.missed
     status.lateness_p99, status.largest_lateness = deadlines.lateness()
@@ -82,6 +83,7 @@ def diagnostic_values(status: DriverStatus) -> dict[str, object]:
         'lateness, largest (ms)': 1e3 * status.largest_lateness,
         'real-time scheduling': status.real_time,
         'commands refused': status.commands_refused,
+        'commands missing': status.commands_missing,
         'sensor age (ms)': 1e3 * status.sensor_age,
         'encoder age (ms)': 1e3 * status.encoder_age,
     }

@@ -73,6 +73,7 @@ class RobotControl:
         self.number = 0  # of the newest observation
         self.torque = 0.0  # N·m, sent last
         self.source = 0  # of the newest command
+        self.missing = 0  # steps, while armed, to which no command came in time
         self.measurement = Measurement(None, {}, '')
         self.error: Exception | None = None  # that ended the loop
         self._headroom = math.inf
@@ -111,6 +112,7 @@ class RobotControl:
         self._follow()
         self._publish(now, measured)
         if silent and self.safety.moving:
+            self.missing += 1
             self._send(now)
 
     def encoder_age(self, now: float) -> float:
