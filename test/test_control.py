@@ -296,6 +296,7 @@ def test_a_late_pilot_has_its_last_command_repeated_and_then_cut():
     repeated = bench.motors.sent[count:]
     assert 6 <= len(repeated) <= 9
     assert all(torque.tolist() == [0.5, 0.5] for torque in repeated)
+    assert bench.control.missing == len(repeated)
     assert bench.motors.said == ['disarm']
     assert 'no fresh command' in bench.safety.reason
 
