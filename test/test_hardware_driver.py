@@ -17,6 +17,7 @@ from driver_bench import (
 )
 from std_msgs.msg import Bool
 
+from h2o_ros.data.dataset import load_bags
 from h2o_ros.msg import Action, DriverStatus
 from h2o_ros.nodes.common import LATEST, to_floats
 from h2o_ros.task import load_task
@@ -298,3 +299,37 @@ def test_a_bad_parameter_is_one_line_and_no_motion(
     assert len(lines) == 1
     assert lines[0].startswith('error: ')
     assert expected in lines[0]
+
+
+def test_a_recording_gives_back_what_was_seen_and_what_was_sent(
+    driver, processes, node_environment, ros_domain, wait_until, tmp_path
+):
+    with stand_and_client(ros_domain, wait_until) as (_, client):
+        driver()
+        client.configure()
+        recorder = processes.start_node(
+            'bag_recorder', node_environment, *f'-p output:={tmp_path}/take -p takes:=true'.split()
+        )
+        wait_until(lambda: client.node.count_subscribers('applied_action') > 1, 10, 'recorder')
+        client.answers = lambda observation: [10.0 * math.sin(0.05 * observation.step)]
+        client.await_ready()
+        client.activate()
+        wait_until(lambda: len(client.applied) > 300, 10, 'some seconds of torque')
+        assert client.transition(DEACTIVATE)
+        recorder.send_signal(signal.SIGINT)
+        assert recorder.wait(timeout=15) == 0
+
+    seen = {_nanoseconds(o): np.array(o.data) for o in client.observations}
+    sent = {_nanoseconds(a): a.data[0] for a in client.applied}
+    found = load_bags(next((tmp_path / 'take').glob('take_*')), TASK)
+    rows = found.transitions
+    assert len(found.stamps) > 200
+    assert rows.action[:, 0].tolist() == [sent[stamp] for stamp in found.stamps]
+    there = np.array([seen[stamp] for stamp in found.stamps])
+    # What was under way from the sensor at the stamp of a step was not seen by it, and is newer.
+    np.testing.assert_allclose(rows.observation, there, atol=2e-3)
+    assert (rows.observation == there).all(axis=1).mean() > 0.5
+
+
+def _nanoseconds(message):
+    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
