@@ -65,8 +65,9 @@ GRAPH = Graph(
         Argument('seconds', 60.0, 'Time to drive; 0 until Ctrl-C'),
         Argument(
             'excitation',
-            1.0,
-            'Torque noise and changing gains, so that there is something to learn from; 0: none',
+            0.5,
+            'Torque noise, knocks and changing gains, so that there is something to learn from; '
+            '0: none, 1: as much as the scripted operator of record_demo',
         ),
         Argument('output', 'runs/teleop', 'Folder of the takes'),
     ),

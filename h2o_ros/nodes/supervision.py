@@ -17,6 +17,7 @@ from h2o_ros.robot.shadow import ShadowPhase
 BRING_UP = 20.0  # s in which every node must be there
 CONFIGURE = 15.0  # s in which the driver finds and checks its motors
 ANSWER = 5.0  # s in which a service answers
+WAY_DOWN = 2.0  # s for each step down: three of them fit into what a launch waits for a node
 STOPPED = 0.02  # s between two looks
 
 
@@ -173,9 +174,9 @@ class Supervision(threading.Thread):
         """Ramp down and disarm, then end the take; each is tried whatever became of the others."""
         self.driving.clear()
         for action in (
-            lambda: self._robot.change_state('deactivate', ANSWER),
-            lambda: self._plan.record and self._robot.call('stop_recording', ANSWER),
-            lambda: self._robot.change_state('cleanup', ANSWER),
+            lambda: self._robot.change_state('deactivate', WAY_DOWN),
+            lambda: self._plan.record and self._robot.call('stop_recording', WAY_DOWN),
+            lambda: self._robot.change_state('cleanup', WAY_DOWN),
         ):
             try:
                 action()
