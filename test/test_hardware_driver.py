@@ -191,6 +191,14 @@ def test_the_cause_stands_against_arming(driver, ros_domain, wait_until):
         stand.velocities = np.array([2.0, 0.0])
         wait_until(lambda: 'hold it still' in client.status.obstacles, 5, 'a turning wheel')
         assert not client.call('arm')[0]
+        stand.velocities = np.zeros(2)
+        stand.motors.inject('spinout', motor=1)
+        wait_until(lambda: 'SPINOUT' in client.status.obstacles, 5, 'an error')
+        message = client.call('arm')[1]
+        assert message == (
+            'not armed: right motor (node 1): SPINOUT_DETECTED; '
+            'find out why, then call clear_errors'
+        )
 
 
 @pytest.mark.parametrize('firmware', ['0.6', '0.5'])

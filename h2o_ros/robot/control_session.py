@@ -26,7 +26,7 @@ class Connection:
 
     def check(self, listen: float) -> list[str]:
         """Listen to the motors for so many s, set them up, and say what is not fit."""
-        return self.motors.check(listen) or self.motors.configure()
+        return with_way_out(self.motors.check(listen) or self.motors.configure(), self.motors)
 
     def await_cleared(self) -> None:
         """Wait until the motors show no error; RobotError where they keep one."""
@@ -58,7 +58,7 @@ class Running:
         wake: Callable[[], None],
     ) -> None:
         safety.configured()
-        self._safety = safety
+        self._safety, self._motors = safety, motors
         self.control = RobotControl(safety, motors, graph)
         self.loop = ControlLoop(self.control, period, wait, wake)
         self.loop.start()
@@ -66,7 +66,7 @@ class Running:
     def arm(self) -> str:
         """Arm; return in one line what stands against it, empty when armed."""
         try:
-            return '; '.join(self.control.arm(self.loop))
+            return '; '.join(with_way_out(self.control.arm(self.loop), self._motors))
         except RobotError as err:
             return str(err)
 
@@ -78,3 +78,11 @@ class Running:
     def end(self) -> None:
         """End the loop; the motors are left as they are."""
         self.loop.end()
+
+
+def with_way_out(faults: list[str], motors: Motors) -> list[str]:
+    """Return faults, and what to do where motors have latched an error: nobody else clears it."""
+    latched = [text for text in motors.obstacles() if 'no heartbeat' not in text]
+    if any(text in latched for text in faults):
+        return [*faults, 'find out why, then call clear_errors']
+    return faults
