@@ -118,6 +118,7 @@ def can_compile():
 
 
 @torch.no_grad()
+@pytest.mark.timeout(400)  # compiling on a busy machine
 @pytest.mark.parametrize(('seeds', 'mode'), [(1, 'off'), (3, 'off'), (1, 'on')])
 def test_five_updates_equal_the_official_code(golden, seeds, mode):
     if mode == 'on' and not can_compile():
@@ -148,6 +149,7 @@ def test_five_updates_equal_the_official_code(golden, seeds, mode):
 
 
 @torch.no_grad()
+@pytest.mark.timeout(400)  # compiling on a busy machine
 def test_compiled_steps_keep_to_their_own_state_and_settings(golden):
     """Their checks leave out the state, so that one must not run the code made for another."""
     if not can_compile():

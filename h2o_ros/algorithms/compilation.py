@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from h2o_ros.algorithms.inputs import Inputs
+from h2o_ros.algorithms.precision import settle_precision
 from h2o_ros.algorithms.state import State
 from h2o_ros.algorithms.update import Rates, update
 
@@ -39,11 +40,23 @@ OPTIONS: dict[str, str | int | bool | Callable] = {
 
 
 def make_step(state: State, beta: float, mode: str) -> Step:
-    """Return a function that makes one update of `state`.
+    """Return a function that makes one update of `state`; its first call settles the precision.
 
     mode: 'on', 'off', or 'auto', which compiles on a processor and takes the plain update where
     compiling fails.
     """
+    settled: list[Step] = []
+
+    def step(inputs: Inputs, rates: Rates, measure: bool) -> dict[str, Tensor]:
+        if not settled:
+            settle_precision(state, inputs, beta)
+            settled.append(_make_step(state, beta, mode))
+        return settled[0](inputs, rates, measure)
+
+    return step
+
+
+def _make_step(state: State, beta: float, mode: str) -> Step:
 
     def plain(inputs: Inputs, rates: Rates, measure: bool) -> dict[str, Tensor]:
         return update(state, inputs, rates, beta, measure)

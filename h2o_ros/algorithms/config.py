@@ -43,7 +43,7 @@ class H2OConfig:
         choices=('soft_maximum', 'mean', 'none'),
     )
     beta: float = setting(
-        0.01, '', 'weight of the regularisation (min Q weight)', minimum=0.0, maximum=1000.0
+        0.03, '', 'weight of the regularisation (min Q weight)', minimum=0.0, maximum=1000.0
     )
     task_beta: dict[str, float] = field(
         default_factory=dict,
@@ -143,6 +143,13 @@ class H2OConfig:
         '',
         'compile the update to machine code: where it helps and can be, always, never',
         choices=('auto', 'on', 'off'),
+    )
+    matmul_precision: str = setting(
+        'highest',
+        '',
+        'products of layers of 128 units and more: float32, or factors rounded to bfloat16 where '
+        'the processor has it and the first update shows that little changes',
+        choices=('highest', 'medium'),
     )
     updates_total: int = setting(120000, 'updates', 'updates of a run', minimum=1, maximum=10**9)
 

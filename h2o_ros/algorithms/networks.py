@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -23,10 +24,14 @@ NARROW = 2  # outputs up to which a layer is a sum of products rather than a mat
 
 
 class Layer(NamedTuple):
-    """Weight (G, in, out) and bias (G, 1, out): y = x W + b."""
+    """Weight (G, in, out) and bias (G, 1, out): y = x W + b.
+
+    factors: what both sides of a product with the weight are rounded to, in all three passes.
+    """
 
     weight: Tensor
     bias: Tensor
+    factors: torch.dtype = torch.float32
 
 
 class Tape(NamedTuple):
@@ -112,9 +117,14 @@ def affine(layer: Layer, x: Tensor) -> Tensor:
     sums with the ReLU before them. A bias added by the library would cost a copy.
     """
     if layer.weight.shape[-1] > NARROW:
-        return torch.bmm(x, layer.weight).add_(layer.bias)
+        return _product(x, layer.weight, layer.factors).add_(layer.bias)
     columns = [(x * column.unsqueeze(1)).sum(-1) for column in layer.weight.unbind(-1)]
     return torch.stack(columns, -1).add_(layer.bias)
+
+
+def _product(x: Tensor, y: Tensor, factors: torch.dtype) -> Tensor:
+    """Return x y in float32; bfloat16 factors are summed in float32, their product is rounded."""
+    return torch.bmm(x.to(factors), y.to(factors)).to(torch.float32)
 
 
 def forward(layers: Sequence[Layer], x: Tensor, layer_norm: bool = False) -> tuple[Tensor, Tape]:
@@ -136,7 +146,7 @@ def forward_after_first(
                 before, before.shape[-1:], None, None, NORM_EPSILON
             )
             tape.normalised.append((before, mean, spread))
-        x = torch.relu_(x)
+        x = torch.relu_(x).to(layer.factors)
         tape.inputs.append(x)
         x = affine(layer, x)
     return x, tape
@@ -153,19 +163,28 @@ def backward(
     gradients: list[Tensor] = []
     d = output_gradient
     for i in reversed(range(len(layers))):
-        gradients[:0] = (_by_weight(tape.inputs[i], d), d.sum(1, keepdim=True))
+        by_weight = _by_weight(tape.inputs[i], d, layers[i].factors)
+        gradients[:0] = (by_weight, d.sum(1, keepdim=True))
         if i > 0:
             d = _through(layers, tape, i, d)
     return gradients, d
 
 
-def _by_weight(x: Tensor, d: Tensor) -> Tensor:
+def _by_weight(x: Tensor, d: Tensor, factors: torch.dtype) -> Tensor:
     """Return x^T d; a few outputs stand on the left, since libraries are fast along wide rows."""
     if d.shape[-1] < x.shape[-1]:
-        return torch.bmm(d.mT, x).mT
+        return _product(d.mT, x, factors).mT
     if len(x) == 1:  # a batch of one that is part of a larger tensor would be copied
-        return torch.mm(x[0].mT, d[0]).unsqueeze(0)
-    return torch.bmm(x.mT, d)
+        return torch.mm(x[0].mT.to(factors), d[0].to(factors)).to(torch.float32).unsqueeze(0)
+    return _product(x.mT, d, factors)
+
+
+def _by_input(layer: Layer, d: Tensor) -> Tensor:
+    """Return d W^T, written out for few outputs as in `affine`."""
+    if layer.weight.shape[-1] > NARROW:
+        return _product(d, layer.weight.mT, layer.factors)
+    columns = zip(d.unbind(-1), layer.weight.unbind(-1), strict=True)
+    return reduce(torch.add, (a.unsqueeze(-1) * b.unsqueeze(1) for a, b in columns))
 
 
 def backward_to_input(layers: Sequence[Layer], tape: Tape, output_gradient: Tensor) -> Tensor:
@@ -178,8 +197,8 @@ def backward_to_input(layers: Sequence[Layer], tape: Tape, output_gradient: Tens
 
 def _through(layers: Sequence[Layer], tape: Tape, i: int, d: Tensor) -> Tensor:
     """Pass the derivative by layer i's output back to layer i - 1's, before its ReLU and norm."""
-    d = torch.bmm(d, layers[i].weight.mT)
-    d = torch.ops.aten.threshold_backward(d, tape.inputs[i], 0.0)
+    d = _by_input(layers[i], d)
+    d = torch.ops.aten.threshold_backward(d, tape.inputs[i].to(d.dtype), 0.0)
     if tape.normalised:
         before, mean, spread = tape.normalised[i - 1]
         d = torch.ops.aten.native_layer_norm_backward(

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from h2o_ros.algorithms.arithmetic import LARGE
 from h2o_ros.algorithms.config import H2OConfig
-from h2o_ros.algorithms.networks import Parameters, initialise, layers_of, mlp_shapes
+from h2o_ros.algorithms.networks import Layer, Parameters, initialise, layers_of, mlp_shapes
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,15 @@ class State:
 
     classifier_parameters: `classifiers` (2 x S networks: D_sa, D_sas). agent_parameters: `actor`
     (S), `scale/log_std` (S, 2), `temperature/log` (S,), `critics` (2 x S). target: the critics'
-    twin, laid out like them. average: the actor's and scale's running mean.
+    twin, laid out like them. average: the actor's and scale's running mean. factors: what updates
+    round the factors of large products to.
     """
 
     def __init__(self, config: H2OConfig, shape: Shape, device: str = 'cpu') -> None:
         s, o, a = shape.seeds, shape.observation, shape.action
         self.config, self.shape = config, shape
+        medium = config.matmul_precision == 'medium'
+        self.factors = torch.bfloat16 if medium else torch.float32
         self.classifier_parameters = Parameters(
             mlp_shapes('classifiers', 2 * s, (2 * o + a, *config.classifier_hidden, 2)), device
         )
@@ -53,6 +57,23 @@ class State:
         sign = torch.ones(2, config.classifier_batch, device=device)
         sign[1] = -1.0
         self.sign = sign.flatten()
+
+    def layers(self, network: str) -> list[Layer]:
+        """Return the layers of `classifiers`, `actor`, `critics` or `targets` for an update.
+
+        Between inputs or outputs and a hidden layer little is to be gained, so nothing is rounded.
+        """
+        if network == 'targets':
+            layers = self.target_layers
+        else:
+            owner = self.agent_parameters
+            if network == 'classifiers':
+                owner = self.classifier_parameters
+            layers = owner.layers(network)
+        return [
+            layer._replace(factors=self.factors) if min(layer.weight.shape[1:]) >= LARGE else layer
+            for layer in layers
+        ]
 
     def initialise(self, seed_index: int, generator: torch.Generator) -> None:
         """Draw one seed's networks; alike whether alone or among other seeds."""

@@ -79,11 +79,11 @@ def update(
     metrics: dict[str, Tensor] = {}
     gap = None
     if config.classifiers:
-        losses_of_classifiers, gradient = _classifier_gradient(state, inputs)
+        losses_of_classifiers, gradient = classifier_gradient(state, inputs)
         adam_step(state.classifier_parameters, gradient, rates)
         metrics = dict(zip(CLASSIFIER_LOSSES, losses_of_classifiers, strict=True))
         gap = dynamics_gap(state, inputs.gap, inputs.drawn)
-    gradient, measured = _agent_gradient(state, inputs, gap, beta, measure)
+    gradient, measured = agent_gradient(state, inputs, gap, beta, measure)
     adam_step(agent, gradient, rates)
     state.target.lerp_(agent.value[state.critic_span], config.tau)
     if config.actor_average > 0.0:
@@ -100,9 +100,9 @@ def adam_step(parameters: Parameters, gradient: Tensor, rates: Rates) -> None:
     p.value.addcmul_(p.mean / spread, rates.step, value=-1.0)
 
 
-def _classifier_gradient(state: State, inputs: Inputs) -> tuple[Tensor, Tensor]:
+def classifier_gradient(state: State, inputs: Inputs) -> tuple[Tensor, Tensor]:
     """Return the losses (2, S) and the flat gradient of both classifiers."""
-    layers = state.classifier_parameters.layers('classifiers')
+    layers = state.layers('classifiers')
     outputs, tape = forward(layers, inputs.classifier.flatten(0, 1))
     loss, slope = losses.classifier_loss(outputs.unflatten(0, (2, -1)), state.sign)
     gradients, _ = backward(layers, tape, slope.flatten(0, 1))
@@ -117,8 +117,8 @@ def dynamics_gap(state: State, taken: Tensor, drawn: Tensor, seeds: slice = slic
     """
     config, s, o = state.config, state.shape.seeds, state.shape.observation
     layers = [
-        Layer(layer.weight[s:][seeds], layer.bias[s:][seeds])
-        for layer in state.classifier_parameters.layers('classifiers')
+        layer._replace(weight=layer.weight[s:][seeds], bias=layer.bias[s:][seeds])
+        for layer in state.layers('classifiers')
     ]
     of_taken = affine(layers[0], taken).unsqueeze(2)
     of_offset = torch.bmm(drawn.flatten(1, 2), layers[0].weight[:, -o:])
@@ -151,17 +151,17 @@ def _evaluate(state: State, inputs: Inputs) -> _Values:
     """
     agent, s, norm = state.agent_parameters, state.shape.seeds, state.config.critic_layer_norm
     o, rows = state.shape.observation, inputs.reward.shape[1]
-    critics = agent.layers('critics')
+    critics = state.layers('critics')
 
     def evaluate(layers: list[Layer], x: Tensor) -> tuple[Tensor, Tape]:
         q, tape = forward(layers, x.flatten(0, 1), norm)
         return q.view(2, s, rows), tape
 
-    outputs, actor_tape = forward(agent.layers('actor'), inputs.states)
+    outputs, actor_tape = forward(state.layers('actor'), inputs.states)
     actor = losses.SquashedGaussian(outputs, agent.views['scale/log_std'], inputs.noise)
     inputs.own[..., o:] = actor.action[:, :rows]
     inputs.target[..., o:] = actor.action[:, rows:]
-    next_q, _ = evaluate(state.target_layers, inputs.target)
+    next_q, _ = evaluate(state.layers('targets'), inputs.target)
     next_value = torch.minimum(next_q[0], next_q[1])
     target = torch.addcmul(inputs.reward, inputs.continuation, next_value)
     q, critic_tape = evaluate(critics, inputs.critic)
@@ -170,7 +170,7 @@ def _evaluate(state: State, inputs: Inputs) -> _Values:
     return _Values(actor, actor_tape, critic_tape, own_tape, log_pi, q, own_q, next_value, target)
 
 
-def _agent_gradient(
+def agent_gradient(
     state: State, inputs: Inputs, gap: Gap | None, beta: float, measure: bool
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the flat gradient of actor, log-std scale, temperature and critics, and metrics."""
@@ -182,7 +182,7 @@ def _agent_gradient(
         regular, by_regular = _regularisation(config, values.q, gap)
         by_q = by_q.add_(by_regular, alpha=beta)
     critic_gradients, _ = backward(
-        agent.layers('critics'), values.critic_tape, by_q.view(-1, by_q.shape[-1], 1)
+        state.layers('critics'), values.critic_tape, by_q.view(-1, by_q.shape[-1], 1)
     )
     log_temperature = agent.views['temperature/log']
     temperature = log_temperature.exp()
@@ -233,14 +233,14 @@ def _actor_gradients(
     state: State, values: _Values, temperature: Tensor
 ) -> tuple[Tensor, list[Tensor]]:
     """Return the actor's loss (S,), and the gradients of its layers and its log-std scale."""
-    agent, s, o = state.agent_parameters, state.shape.seeds, state.shape.observation
-    critics, rows = agent.layers('critics'), values.log_pi.shape[1]
+    s, o = state.shape.seeds, state.shape.observation
+    critics, rows = state.layers('critics'), values.log_pi.shape[1]
     loss, by_q = losses.actor_loss(values.log_pi, values.own_q, temperature)
     by_first = backward_to_input(critics, values.own_tape, by_q.view(2 * s, rows, 1))
     by_action = torch.bmm(by_first, critics[0].weight[:, o:].mT).unflatten(0, (2, s)).sum(0)
     by_outputs, by_scale = values.actor.backward(by_action, (temperature / rows).view(s, 1, 1))
     tape = Tape([x[:, :rows] for x in values.actor_tape.inputs], [])
-    gradients, _ = backward(agent.layers('actor'), tape, by_outputs)
+    gradients, _ = backward(state.layers('actor'), tape, by_outputs)
     return loss, [*gradients, by_scale]
 
 
