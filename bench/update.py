@@ -1,35 +1,43 @@
 """Time of one update against a naive PyTorch version in the same run, one pinned core, float32.
 
-    python bench/update.py [--updates 300]
+    python bench/update.py [--rounds 30]
 
 Both draw their batches from 100,000 real and 100,000 simulated rows and draw their own noise.
 Prints the median time of an update in ms and the ratio, at the sizes of the paper's robot and of
-its HalfCheetah experiments, then the recipe's cost with several seeds in one batch.
+its HalfCheetah experiments, in both precisions; how long the products alone take at the core's
+best speed; then the recipe's cost with several seeds in one batch.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from naive import NaiveH2O
 
+from h2o_ros.algorithms.arithmetic import fast_arithmetic
 from h2o_ros.algorithms.config import H2OConfig, load_config
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.task import ActionField, ObservationField, Task
 from h2o_ros.transitions import Transitions
 
 ROWS = 100_000
+UPDATES = 16  # of one measurement: the block whose rows and noise are drawn at once
 HALF_CHEETAH = {
     'real_batch': 128,
     'sim_batch': 128,
@@ -66,23 +74,22 @@ def random_transitions(task: Task, rows: int, seed: int) -> Transitions:
     )
 
 
-def median_ms(make: Callable[[], None], updates: int, per_call: int = 1) -> float:
-    """Return the median processor time of an update in ms, after a warm-up of a tenth.
+def medians_ms(calls: Mapping[str, Callable[[], None]], updates: int, rounds: int) -> list[float]:
+    """Return the median processor time of an update in ms for each call, which makes `updates`.
 
-    Processor time, because another process on the core would count in the wall clock.
+    In turns, so that all see the same machine; processor time, because another process on the core
+    would count in the wall clock.
     """
-    for _ in range(max(1, updates // 10 // per_call)):
-        make()
-    times = []
-    for _ in range(max(5, updates // per_call)):
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for name in [*calls, *(name for _ in range(rounds) for name in calls)]:
         start = time.process_time()
-        make()
-        times.append((time.process_time() - start) / per_call)
-    return 1e3 * statistics.median(times)
+        calls[name]()
+        times[name].append((time.process_time() - start) / updates)
+    return [1e3 * statistics.median(each[1:]) for each in times.values()]
 
 
-def naive_ms(config: H2OConfig, task: Task, updates: int) -> float:
-    """Time the naive version."""
+def naive(config: H2OConfig, task: Task) -> Callable[[], None]:
+    """Return a call that makes UPDATES of the naive version."""
     learner = NaiveH2O(config, len(task.observation), len(task.action))
     buffers = []
     for seed in range(2):
@@ -100,30 +107,65 @@ def naive_ms(config: H2OConfig, task: Task, updates: int) -> float:
 
     def make() -> None:
         real, sim = buffers
-        learner.update(
-            draw(real, config.real_batch),
-            draw(sim, config.sim_batch),
-            draw(real, config.classifier_batch),
-            draw(sim, config.classifier_batch),
-        )
+        for _ in range(UPDATES):
+            learner.update(
+                draw(real, config.real_batch),
+                draw(sim, config.sim_batch),
+                draw(real, config.classifier_batch),
+                draw(sim, config.classifier_batch),
+            )
 
-    return median_ms(make, updates)
+    return make
 
 
-def ours_ms(config: H2OConfig, task: Task, updates: int, seeds: int = 1) -> float:
-    """Time the trainer, sampling and noise included."""
+def ours(config: H2OConfig, task: Task, seeds: int = 1, **changes: Any) -> Trainer:
+    """Return a trainer with its rows; to update it takes sampling and noise, too."""
     real, sim = (random_transitions(task, ROWS, seed) for seed in range(2))
-    trainer = Trainer(config, task, real, range(seeds))
+    trainer = Trainer(replace(config, **changes), task, real, range(seeds))
     for index in range(seeds):
         trainer.add_simulated(sim, index)
-    return median_ms(lambda: trainer.update(16), updates, 16)
+    return trainer
+
+
+def compare(name: str, config: H2OConfig, task: Task, rounds: int, goal: float) -> None:
+    """Print the time of an update in both precisions, and the ratios to the naive version's."""
+    trainers = [ours(config, task, matmul_precision=word) for word in ('highest', 'medium')]
+    calls = {
+        'naive': naive(config, task),
+        'highest': lambda: trainers[0].update(UPDATES),
+        'medium': lambda: trainers[1].update(UPDATES),
+    }
+    plain, highest, medium = medians_ms(calls, UPDATES, rounds)
+    print(f'{name}, naive: {plain:.2f} ms')
+    print(f'{name}: {highest:.3f} ms, {plain / highest:.1f} x (goal {goal} x)')
+    print(f'{name}, matmul_precision medium: {medium:.3f} ms, {plain / medium:.1f} x')
+
+
+def floor_ms(config: H2OConfig, task: Task) -> str:
+    """Say how long the products of one update take at the core's best speed in float32."""
+    trainer = ours(config, task, compile='off')
+    with FlopCounterMode(display=False) as counter:
+        trainer.update(1)
+    operations = counter.get_total_flops()
+    left, right = torch.randn(2, 512, 256), torch.randn(2, 256, 256)
+    best = math.inf
+    with fast_arithmetic(256):
+        for _ in range(200):
+            start = time.perf_counter()
+            torch.bmm(left, right)
+            best = min(best, time.perf_counter() - start)
+    speed = 2.0 * left.numel() * right.shape[-1] / best
+    return (
+        f'{operations / 1e9:.2f} GFLOP of products in an update, {speed / 1e9:.0f} GFLOP/s in the '
+        f'best of 200 products of 512 x 256 x 256: at least {1e3 * operations / speed:.1f} ms'
+    )
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--updates', type=int, default=480, help='updates timed per line')
-    updates = parser.parse_args().updates
+    parser.add_argument('--rounds', type=int, default=30, help=f'of {UPDATES} updates each')
+    rounds = parser.parse_args().rounds
     if hasattr(os, 'sched_setaffinity'):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
@@ -131,25 +173,14 @@ def main() -> None:
         f'{platform.processor() or platform.machine()}, Python {platform.python_version()}, '
         f'torch {torch.__version__}, one core'
     )
-    paper = load_config('h2o_paper')
-    cases = (
-        ('wheel-legged (4 + 1, batch 32, 32-32)', paper, task_of(4, 1), updates, 12.0),
-        (
-            'HalfCheetah (17 + 6, batch 256, 256-256)',
-            load_config('h2o_paper', **HALF_CHEETAH),
-            task_of(17, 6),
-            max(48, updates // 6),
-            3.5,
-        ),
-    )
-    for name, config, task, count, goal in cases:
-        ours, naive = ours_ms(config, task, count), naive_ms(config, task, count)
-        print(f'{name}: {ours:.3f} ms, naive {naive:.2f} ms, {naive / ours:.1f} x (goal {goal} x)')
-    for seeds in (1, 5):
-        recipe = ours_ms(load_config('h2o'), task_of(4, 1), updates, seeds)
-        print(
-            f'recipe, {seeds} seeds in one batch: {recipe:.3f} ms, {recipe / seeds:.3f} ms a seed'
-        )
+    paper, cheetah = load_config('h2o_paper'), load_config('h2o_paper', **HALF_CHEETAH)
+    compare('wheel-legged (4 + 1, batch 32, 32-32)', paper, task_of(4, 1), rounds, 12.0)
+    compare('HalfCheetah (17 + 6, batch 256, 256-256)', cheetah, task_of(17, 6), rounds, 3.5)
+    print(f'HalfCheetah: {floor_ms(cheetah, task_of(17, 6))}')
+    recipes = {seeds: ours(load_config('h2o'), task_of(4, 1), seeds) for seeds in (1, 5)}
+    calls = {str(n): partial(trainer.update, UPDATES) for n, trainer in recipes.items()}
+    for seeds, each in zip(recipes, medians_ms(calls, UPDATES, rounds), strict=True):
+        print(f'recipe, {seeds} seeds in one batch: {each:.3f} ms, {each / seeds:.3f} ms a seed')
 
 
 if __name__ == '__main__':
