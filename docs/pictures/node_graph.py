@@ -61,7 +61,7 @@ def draw_record(axes: Axes) -> None:
     """Draw the recording of demonstrations."""
     panel(axes, 0.1, 0.85, (4.6, 7.4), RECORD, '1  record')
     box(axes, (1.35, 6.2), (1.9, 1.1), 'operator', 'a person, or scripted')
-    box(axes, (1.35, 3.9), (1.9, 1.1), 'virtual_robot', 'or the robot')
+    box(axes, (1.35, 3.9), (1.9, 1.1), 'robot', 'virtual, or real')
     box(axes, (3.7, 5.05), (1.7, 1.1), 'bag_recorder', 'raw messages')
     box(axes, (3.7, 2.3), (1.7, 1.1), 'bags/', 'MCAP or sqlite3', FILE)
     arrow(axes, (1.3, 4.45), (1.3, 5.65), STEPS, 'observation', (1.22, 5.05), 'right')
