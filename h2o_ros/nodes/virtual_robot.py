@@ -43,7 +43,7 @@ class Parameters(MotorSettings):
         'udp_multicast', '', 'kind of CAN bus', choices=('socketcan', 'udp_multicast')
     )
     saved_watchdog: float = setting(
-        0.1,
+        0.095,
         's',
         'watchdog saved in the motor controllers; 0: off, as shipped',
         minimum=0.0,

@@ -48,9 +48,9 @@ class MotorSettings:
         40.0, 'rad/s', 'of each wheel; above, the motor disarms', minimum=1.0, maximum=500.0
     )
     watchdog_timeout: float = setting(
-        0.1,
+        0.095,
         's',
-        'the motor stops itself after so long without a command',
+        'the motor stops itself after so long without a command, to be off within 100 ms',
         minimum=0.05,
         maximum=0.5,
     )
