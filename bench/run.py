@@ -27,6 +27,7 @@ SECTIONS = {
     'update': ('One H2O update on one core', ['bench/update.py']),
     'latency': ('Observation in, action out', ['bench/latency.py']),
     'driver': ('Driver and policy server at 200 Hz', ['bench/driver.py']),
+    'deploy': ('A trained policy on the virtual robot, through CAN', ['bench/deploy.py']),
     'load_bag': ('Loading a recording', ['bench/load_bag.py']),
     'train': ('From the demonstration bag to a policy, with ROS', ['bench/train.py']),
     'standard': (
