@@ -2,6 +2,8 @@
 
 import collections
 import dataclasses
+import subprocess
+import sys
 import threading
 import time
 
@@ -461,3 +463,18 @@ def test_an_observation_is_computed_well_within_a_control_step():
     for _ in range(100):
         observer.observe(given)
     assert (time.perf_counter() - start) / 100 < PERIOD
+
+
+def test_a_process_in_real_time_keeps_its_memory():
+    code = (
+        'from h2o_ros.robot.control_priority import run_in_real_time\n'
+        'allowed = run_in_real_time(5)\n'
+        "locked = [l.split()[1] for l in open('/proc/self/status') if l.startswith('VmLck')]\n"
+        'print(allowed, int(locked[0]) > 1000)'
+    )
+    output = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    if output[0] == 'False':
+        pytest.skip('no right to real-time priorities here')
+    assert output[1] == 'True'
