@@ -1,9 +1,11 @@
 """Run a trained policy on the robot: checked, first in shadow, recorded, and learning if asked."""
 
 import dataclasses
+from pathlib import Path
 
 from h2o_ros.algorithms.config import algorithm_names
 from h2o_ros.algorithms.policy import Policy
+from h2o_ros.errors import ConfigurationError
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
 from h2o_ros.launching.learning_graph import learning_nodes
 from h2o_ros.launching.robot_graph import ROBOT_ARGUMENTS, TASK, robot_nodes
@@ -20,6 +22,11 @@ SHADOW = {
 def nodes(arguments):
     """Return the robot, who drives it, the recorder, the supervisor, and who goes on learning."""
     task, policy, output = arguments['task'], arguments['policy'], arguments['output']
+    if not Path(policy).exists():
+        raise ConfigurationError(
+            f'{policy}: there is no such policy file; train one (make train), or name another by '
+            'policy:=FILE'
+        )
     Policy.load(policy).check_contract(load_task(task))
     learn = arguments['learn']
     processes = [

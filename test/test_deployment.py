@@ -120,7 +120,10 @@ def test_a_policy_that_does_not_balance_stays_in_shadow(run, tmp_path):
 @pytest.mark.parametrize(
     ('words', 'complaint'),
     [
-        (['policy:=nowhere.safetensors'], 'nowhere.safetensors'),
+        (
+            ['policy:=nowhere.safetensors'],
+            'nowhere.safetensors: there is no such policy file; train',
+        ),
         (['task:=moving_straight'], "trained for task 'standing_still'"),
         (['driver:=unknown.yaml'], 'unknown.yaml: cannot be read'),
         (['robot:=submarine'], 'argument robot: expected one of virtual, wheel_legged'),
