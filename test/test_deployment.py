@@ -122,7 +122,7 @@ def test_a_policy_that_does_not_balance_stays_in_shadow(run, tmp_path):
     [
         (
             ['policy:=nowhere.safetensors'],
-            'nowhere.safetensors: there is no such policy file; train',
+            'nowhere.safetensors: there is no such policy file',
         ),
         (['task:=moving_straight'], "trained for task 'standing_still'"),
         (['driver:=unknown.yaml'], 'unknown.yaml: cannot be read'),
