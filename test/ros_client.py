@@ -1,24 +1,25 @@
-"""A node for tests: it listens in a domain while the test goes on."""
+"""A node for tests: it listens and calls in a domain while the test goes on."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from std_srvs.srv import Trigger
 
 from h2o_ros.nodes.common import EVERY
 
 
 @contextlib.contextmanager
-def listening(domain: int) -> Iterator[Node]:
+def listening(domain: int, name: str = 'listener') -> Iterator[Node]:
     """Give a node in the domain whose callbacks run in a thread of their own."""
     context = rclpy.Context()
     context.init(domain_id=domain)
-    node = rclpy.create_node('listener', context=context)
+    node = rclpy.create_node(name, context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
 
@@ -43,3 +44,13 @@ def collect(node: Node, kind: type, topic: str, qos=EVERY) -> list:
     messages: list = []
     node.create_subscription(kind, topic, messages.append, qos)
     return messages
+
+
+def call(node: Node, service: str, wait_until: Callable[..., None]) -> Trigger.Response:
+    """Call a Trigger and return its answer."""
+    client = node.create_client(Trigger, service)
+    assert client.wait_for_service(20.0), service
+    future = client.call_async(Trigger.Request())
+    wait_until(future.done, 10.0, service)
+    node.destroy_client(client)
+    return future.result()

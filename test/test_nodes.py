@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 import rclpy
 from rcl_interfaces.srv import DescribeParameters
-from rclpy.executors import SingleThreadedExecutor
-from std_srvs.srv import Trigger
+from ros_client import call, collect, listening
 
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.policy import Policy
@@ -40,38 +39,6 @@ from h2o_ros.transitions import Transitions
 TASK = load_task('standing_still')
 # A short run with a short task: the episodes of the evaluations are what takes time.
 HORIZON = 200
-
-
-@contextlib.contextmanager
-def listener(domain):
-    """Give a node in the test's domain whose callbacks run in a thread of their own."""
-    context = rclpy.Context()
-    context.init(domain_id=domain)
-    node = rclpy.create_node('listener', context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    thread = threading.Thread(target=_spin, args=(executor, context), daemon=True)
-    thread.start()
-    try:
-        yield node
-    finally:
-        context.try_shutdown()
-        thread.join()
-        executor.shutdown()
-        node.destroy_node()
-
-
-def _spin(executor, context):
-    with contextlib.suppress(rclpy.executors.ExternalShutdownException):
-        while context.ok():
-            executor.spin_once(timeout_sec=0.05)
-
-
-def collect(node, kind, topic, qos=EVERY):
-    """Return a list that fills with the messages of a topic."""
-    messages = []
-    node.create_subscription(kind, topic, messages.append, qos)
-    return messages
 
 
 def untrained_policy(task=TASK):
@@ -122,7 +89,7 @@ def test_recording_and_training_from_end_to_end(
     rows = load_bags([bag], TASK).transitions
     assert len(rows) > 1400
     output = tmp_path / 'run'
-    with listener(ros_domain) as node:
+    with listening(ros_domain) as node:
         heard = {
             topic: collect(node, kind, topic, qos)
             for topic, kind, qos in (
@@ -182,7 +149,7 @@ def test_interrupt_saves_and_resume_goes_on(
 ):
     output = tmp_path / 'run'
     command = train_command(launch_command, short_task, bag, output, 'steps:=200000')
-    with listener(ros_domain) as node:
+    with listening(ros_domain) as node:
         status = collect(node, LearnerStatus, 'learner_status')
         run = processes.start(command, env=node_environment)
         wait_until(lambda: status and status[-1].update > 200, 60, 'training under way')
@@ -194,7 +161,7 @@ def test_interrupt_saves_and_resume_goes_on(
     reached = json.loads((output / 'summary.json').read_text())['updates']
     assert reached > 200
     total = reached + 500
-    with listener(ros_domain) as node:
+    with listening(ros_domain) as node:
         status = collect(node, LearnerStatus, 'learner_status')
         again = processes.start(
             train_command(
@@ -228,7 +195,7 @@ def test_a_launch_survives_the_death_of_its_nodes(
     tmp_path, launch_command, processes, node_environment, short_task, bag, ros_domain, wait_until
 ):
     output = tmp_path / 'run'
-    with listener(ros_domain) as node:
+    with listening(ros_domain) as node:
         status = collect(node, LearnerStatus, 'learner_status')
         run = processes.start(
             train_command(
@@ -276,7 +243,7 @@ def test_the_learner_may_come_back_to_parts_that_run_on(
     output = tmp_path / 'run'
     starters = start_parts(processes, node_environment, short_task, output, bag, 100000)
     parts = {name: start() for name, start in starters.items()}
-    with listener(ros_domain) as node:
+    with listening(ros_domain) as node:
         status = collect(node, LearnerStatus, 'learner_status')
         wait_until(lambda: status and status[-1].update > 100, 60, 'training under way')
         parts['learner'].send_signal(signal.SIGINT)
@@ -332,7 +299,7 @@ def test_a_second_learner_in_the_domain_is_refused_whatever_the_first_does(
 def test_a_run_on_another_machine_is_given_way_to(
     tmp_path, processes, node_environment, ros_domain
 ):
-    with listener(ros_domain) as node:
+    with listening(ros_domain) as node:
         budgets = node.create_publisher(RolloutBudget, 'rollout_budget', LATCHED)
         node.create_timer(0.25, lambda: budgets.publish(RolloutBudget(session=1)))
         words = ('-p', f'output:={tmp_path / "run"}', '-p', 'algorithm:=sac')
@@ -382,7 +349,7 @@ def test_policy_server_answers_and_refuses(
 ):
     server = processes.start_node('policy_server', node_environment)
     policy = untrained_policy()
-    with listener(ros_domain) as node:
+    with listening(ros_domain) as node:
         actions = collect(node, Action, 'action', LATEST)
         policies = node.create_publisher(PolicyMessage, 'policy', LATCHED)
         observations = node.create_publisher(Observation, 'observation', LATEST)
@@ -449,7 +416,7 @@ def test_the_learner_describes_its_parameters_and_refuses_rows_of_another_task(
 ):
     words = ('-p', f'output:={tmp_path}/run', '-p', 'algorithm:=sac')
     learner = processes.start_node('learner', node_environment, *words)
-    with listener(ros_domain) as node:
+    with listening(ros_domain) as node:
         client = node.create_client(DescribeParameters, 'learner/describe_parameters')
         assert client.wait_for_service(timeout_sec=30)
         future = client.call_async(DescribeParameters.Request(names=['window', 'device']))
@@ -493,12 +460,8 @@ def test_recorder_stops_by_service(processes, node_environment, ros_domain, tmp_
     recorder = processes.start_node(
         'bag_recorder', node_environment, '-p', f'output:={tmp_path}/take'
     )
-    with listener(ros_domain) as node:
-        client = node.create_client(Trigger, 'stop_recording')
-        assert client.wait_for_service(timeout_sec=20)
-        future = client.call_async(Trigger.Request())
-        wait_until(future.done, 10, 'an answer')
-        assert future.result().success
+    with listening(ros_domain) as node:
+        assert call(node, 'stop_recording', wait_until).success
     recorder.communicate(timeout=20)
     assert recorder.returncode == 0
     assert (tmp_path / 'take' / 'metadata.yaml').exists()

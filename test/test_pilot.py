@@ -1,24 +1,20 @@
 """Who drives the robot, by time passed in, on the virtual robots, and over DDS."""
 
-import contextlib
 import dataclasses
 import json
 import math
 import signal
-import threading
 import time
 
 import numpy as np
 import pytest
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Twist, TwistStamped
-from rclpy.executors import SingleThreadedExecutor
-from std_srvs.srv import Trigger
+from ros_client import call, collect, listening
 
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.msg import Action, DriverStatus, Observation, PilotStatus
-from h2o_ros.nodes.common import EVERY, LATCHED, LATEST, to_floats
+from h2o_ros.nodes.common import LATCHED, LATEST, to_floats
 from h2o_ros.robot.balance import Weights, integral_gains, linearise, lqr_gains
 from h2o_ros.robot.description import robot_folder
 from h2o_ros.robot.hand import Habits, Hand
@@ -202,44 +198,20 @@ def constant_policy(torque):
 class Robot:
     """Asks the policy server as a driver would, and keeps what comes back."""
 
-    def __init__(self, domain):
-        self._context = rclpy.Context()
-        self._context.init(domain_id=domain)
-        self.node = rclpy.create_node('robot', context=self._context)
-        self.actions, self.shadows, self.statuses = [], [], []
-        for kind, topic, seen, qos in (
-            (Action, 'action', self.actions, EVERY),
-            (Action, 'shadow_action', self.shadows, EVERY),
-            (PilotStatus, 'pilot_status', self.statuses, LATCHED),
-        ):
-            self.node.create_subscription(kind, topic, seen.append, qos)
+    def __init__(self, node):
+        self.node = node
+        self.actions = collect(node, Action, 'action')
+        self.shadows = collect(node, Action, 'shadow_action')
+        self.statuses = collect(node, PilotStatus, 'pilot_status', LATCHED)
         self.diagnoses = []
-        self.node.create_subscription(
+        node.create_subscription(
             DiagnosticArray, '/diagnostics', lambda m: self.diagnoses.extend(m.status), 10
         )
-        self._observations = self.node.create_publisher(Observation, 'observation', LATEST)
-        self.driver = self.node.create_publisher(DriverStatus, 'driver_status', LATCHED)
+        self._observations = node.create_publisher(Observation, 'observation', LATEST)
+        self.driver = node.create_publisher(DriverStatus, 'driver_status', LATCHED)
         self.velocity = None
         self.step = 0
-        self.node.create_timer(TASK.period, self._ask)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._context.try_shutdown()
-        self._thread.join()
-        self._executor.shutdown()
-        self.node.destroy_node()
-
-    def _spin(self):
-        with contextlib.suppress(rclpy.executors.ExternalShutdownException):
-            while self._context.ok():
-                self._executor.spin_once(timeout_sec=0.05)
+        node.create_timer(TASK.period, self._ask)
 
     def _ask(self):
         self.step += 1
@@ -248,13 +220,6 @@ class Robot:
         self._observations.publish(message)
         if self.velocity is not None:
             self.velocity()
-
-    def call(self, name, wait_until):
-        client = self.node.create_client(Trigger, name)
-        assert client.wait_for_service(timeout_sec=20)
-        future = client.call_async(Trigger.Request())
-        wait_until(future.done, 10, name)
-        return future.result()
 
     def diagnosis(self, wait_until, text):
         """Wait until the server says `text` of itself and return its level."""
@@ -282,7 +247,8 @@ def test_takeover_and_hand_back_over_dds(
         'policy_server', node_environment, '-p', 'mode:=shadow', '-p', f'policy:={path}',
         '-p', f'stamped_cmd_vel:={str(stamped).lower()}',
     )  # fmt: skip
-    with Robot(ros_domain) as robot:
+    with listening(ros_domain, 'robot') as node:
+        robot = Robot(node)
         wait_until(lambda: robot.shadows and robot.statuses, 20, 'a shadow action')
         assert robot.source() == Action.SOURCE_BALANCE_CONTROLLER
         assert robot.actions[-1].policy_version == 0
@@ -294,7 +260,7 @@ def test_takeover_and_hand_back_over_dds(
         assert (status.mode, status.policy_version) == (PilotStatus.MODE_SHADOW, 12)
         assert len(status.policy_hash) == 64 and status.contract_hash == TASK.contract_hash
 
-        assert robot.call('drive_by_policy', wait_until).success
+        assert call(robot.node, 'drive_by_policy', wait_until).success
         wait_until(lambda: robot.source() == Action.SOURCE_POLICY, 10, 'the policy drives')
         assert robot.actions[-1].policy_version == 12
 
@@ -309,7 +275,7 @@ def test_takeover_and_hand_back_over_dds(
         robot.diagnosis(wait_until, 'the policy drives')
         robot.velocity = push
         wait_until(lambda: robot.source() == Action.SOURCE_OPERATOR, 10, 'a person drives')
-        refused = robot.call('drive_by_policy', wait_until)
+        refused = call(robot.node, 'drive_by_policy', wait_until)
         assert not refused.success and 'dead-man' in refused.message
         wait_until(lambda: robot.statuses[-1].operator_holds, 10, 'it is told')
         assert robot.statuses[-1].velocity_command > 0.0
@@ -317,7 +283,7 @@ def test_takeover_and_hand_back_over_dds(
         wait_until(
             lambda: robot.source() == Action.SOURCE_BALANCE_CONTROLLER, 10, 'the robot stands'
         )
-        assert robot.call('drive_by_policy', wait_until).success
+        assert call(robot.node, 'drive_by_policy', wait_until).success
         wait_until(lambda: robot.source() == Action.SOURCE_POLICY, 10, 'handed back')
 
         other = robot.node.create_publisher(kind, 'cmd_vel', LATEST)
@@ -328,7 +294,7 @@ def test_takeover_and_hand_back_over_dds(
         wait_until(
             lambda: robot.source() == Action.SOURCE_BALANCE_CONTROLLER, 10, 'after the trip'
         )
-        assert 'not armed' in robot.call('drive_by_policy', wait_until).message
+        assert 'not armed' in call(robot.node, 'drive_by_policy', wait_until).message
     server.send_signal(signal.SIGINT)
     text, _ = server.communicate(timeout=20)
     assert server.returncode == 0, text

@@ -1,24 +1,20 @@
 """Takes: begun, ended, judged, crowded out by a full disk, killed; over DDS and by themselves."""
 
-import contextlib
 import json
 import resource
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
-import rclpy
 from bag_samples import PERIOD, START, TYPES, Messages
 from geometry_msgs.msg import TwistStamped
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import qos_profile_sensor_data
+from ros_client import call, collect, listening
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool, String
-from std_srvs.srv import Trigger
 
 from h2o_ros.data.bags import Bag
 from h2o_ros.data.dataset import load_bags
@@ -161,14 +157,10 @@ def test_a_take_that_can_not_be_written_any_more_still_reads(tmp_path, request):
 class Robot:
     """A robot that publishes its sensors and what it did, as fast as it is told to."""
 
-    def __init__(self, domain):
-        self.context = rclpy.Context()
-        self.context.init(domain_id=domain)
-        self.node = rclpy.create_node(
-            'hardware_driver', context=self.context, parameter_overrides=[]
-        )
-        self.node.declare_parameter('largest_torque', 2.5)
-        make = self.node.create_publisher
+    def __init__(self, node):
+        self.node = node
+        node.declare_parameter('largest_torque', 2.5)
+        make = node.create_publisher
         self.imu = make(Imu, 'imu/data', qos_profile_sensor_data)
         self.joints = make(JointState, 'joint_states', 50)
         self.action = make(Action, 'action', 50)
@@ -177,28 +169,7 @@ class Robot:
         self.cmd_vel = make(TwistStamped, 'cmd_vel', 10)
         self.stop = make(Bool, 'emergency_stop', LATCHED)
         self.note = make(String, 'recording_note', 10)
-        self.status = []
-        self.node.create_subscription(
-            RecordingStatus, 'recording_status', self.status.append, LATCHED
-        )
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
-        self.thread = threading.Thread(target=self._spin, daemon=True)
-        self.thread.start()
-
-    def _spin(self):
-        with contextlib.suppress(ExternalShutdownException):
-            while self.context.ok():
-                self.executor.spin_once(timeout_sec=0.05)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.context.try_shutdown()
-        self.thread.join()
-        self.executor.shutdown()
-        self.node.destroy_node()
+        self.status = collect(node, RecordingStatus, 'recording_status', LATCHED)
 
     def wait_for_recorder(self, wait_until):
         """Wait until everything is heard, the IMU too, whose messages are not repeated."""
@@ -227,13 +198,6 @@ class Robot:
             time.sleep(max(0.0, early / 1e9))
         return stamp
 
-    def call(self, service, wait_until):
-        client = self.node.create_client(Trigger, service)
-        assert client.wait_for_service(timeout_sec=20)
-        future = client.call_async(Trigger.Request())
-        wait_until(future.done, 10, 'an answer')
-        return future.result()
-
 
 def test_takes_by_service(processes, node_environment, ros_domain, tmp_path, wait_until):
     words = {
@@ -244,20 +208,21 @@ def test_takes_by_service(processes, node_environment, ros_domain, tmp_path, wai
     }
     words = [word for name, value in words.items() for word in ('-p', f'{name}:={value}')]
     node = processes.start_node('bag_recorder', node_environment, *words)
-    with Robot(ros_domain) as robot:
-        refused = robot.call('stop_recording', wait_until)
+    with listening(ros_domain, 'hardware_driver') as listener:
+        robot = Robot(listener)
+        refused = call(robot.node, 'stop_recording', wait_until)
         assert (refused.success, refused.message) == (False, 'nothing is being recorded')
-        assert not robot.call('label_success', wait_until).success
+        assert not call(robot.node, 'label_success', wait_until).success
         robot.wait_for_recorder(wait_until)
         robot.pilot.publish(PilotStatus(policy_version=7, policy_hash='0123abcd'))
         for number in (1, 2):
             if number == 2:
-                assert robot.call('stop_recording', wait_until).success
-            answer = robot.call('start_recording', wait_until)
+                assert call(robot.node, 'stop_recording', wait_until).success
+            answer = call(robot.node, 'start_recording', wait_until)
             assert answer.success and f'take_00{number}' in answer.message
             wait_until(lambda: robot.status[-1].state == RecordingStatus.STATE_RECORDING, 10)
             robot.drive(1.0)
-        assert 'end it first' in robot.call('start_recording', wait_until).message
+        assert 'end it first' in call(robot.node, 'start_recording', wait_until).message
         robot.cmd_vel.publish(TwistStamped())
         robot.stop.publish(Bool(data=True))
         robot.note.publish(String(data='carpet'))
@@ -266,9 +231,9 @@ def test_takes_by_service(processes, node_environment, ros_domain, tmp_path, wai
         wait_until(
             lambda: all(w in file.read_text() for w in ('4567', 'carpet', 'largest_torque')), 10
         )
-        answer = robot.call('stop_recording', wait_until)
+        answer = call(robot.node, 'stop_recording', wait_until)
         assert answer.success and 'take_002: stopped' in answer.message
-        assert robot.call('label_success', wait_until).success
+        assert call(robot.node, 'label_success', wait_until).success
         wait_until(lambda: robot.status[-1].label == RecordingStatus.LABEL_SUCCESS, 10)
         assert robot.status[-1].state == RecordingStatus.STATE_IDLE
         assert robot.status[-1].messages > 700
@@ -308,7 +273,8 @@ def test_a_killed_recorder_loses_less_than_a_second(
 ):
     words = ('-p', 'takes:=true', '-p', f'output:={tmp_path}')
     node = processes.start_node('bag_recorder', node_environment, *words)
-    with Robot(ros_domain) as robot:
+    with listening(ros_domain, 'hardware_driver') as listener:
+        robot = Robot(listener)
         robot.wait_for_recorder(wait_until)
         last = robot.drive(3.0)
         node.kill()

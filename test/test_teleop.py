@@ -1,25 +1,22 @@
 """Steering by keys, gamepad and script, and the node over DDS with a terminal of its own."""
 
-import contextlib
 import math
 import os
 import pty
 import signal
 import termios
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-import rclpy
 from geometry_msgs.msg import Twist, TwistStamped
-from rclpy.executors import SingleThreadedExecutor
+from ros_client import collect, listening
 from sensor_msgs.msg import Joy
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from h2o_ros.msg import Observation
-from h2o_ros.nodes.common import EVERY, LATCHED, LATEST, to_floats
+from h2o_ros.nodes.common import LATCHED, LATEST, to_floats
 from h2o_ros.robot.teleop import STICK_PERIOD, Order, ScriptedStick
 from h2o_ros.robot.teleop_joystick import Joystick
 from h2o_ros.robot.teleop_keyboard import HELP, ORDERS, Keyboard
@@ -151,39 +148,17 @@ def test_the_script_steers_home():
 @pytest.fixture
 def robot(ros_domain):
     """Give a node that hears what teleop sends and offers every service that it may call."""
-    context = rclpy.Context()
-    context.init(domain_id=ros_domain)
-    node = rclpy.create_node('robot', context=context)
-    node.called = []
+    with listening(ros_domain, 'robot') as node:
+        node.called = []
 
-    def answer(name, response):
-        node.called.append(name)
-        response.success, response.message = True, f'{name} heard'
-        return response
+        def answer(name, response):
+            node.called.append(name)
+            response.success, response.message = True, f'{name} heard'
+            return response
 
-    for name in SERVICES:
-        node.create_service(Trigger, name, lambda _, r, name=name: answer(name, r))
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-
-    def spin():
-        with contextlib.suppress(rclpy.executors.ExternalShutdownException):
-            while context.ok():
-                executor.spin_once(timeout_sec=0.05)
-
-    thread = threading.Thread(target=spin, daemon=True)
-    thread.start()
-    yield node
-    context.try_shutdown()
-    thread.join()
-    executor.shutdown()
-    node.destroy_node()
-
-
-def collect(node, kind, topic, qos=EVERY):
-    messages = []
-    node.create_subscription(kind, topic, messages.append, qos)
-    return messages
+        for name in SERVICES:
+            node.create_service(Trigger, name, lambda _, r, name=name: answer(name, r))
+        yield node
 
 
 def test_keys_of_a_terminal_drive_stop_and_call(processes, node_environment, robot, wait_until):
