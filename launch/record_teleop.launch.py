@@ -4,11 +4,15 @@ from h2o_ros.launching.description import Argument, Graph, NodeProcess
 from h2o_ros.launching.robot_graph import ROBOT_ARGUMENTS, TASK, robot_nodes
 from h2o_ros.launching.ros import make_launch_description
 
+SCRIPT_SECONDS = 60.0
+
 
 def nodes(arguments):
     """Return the robot, who balances it, who drives it, the recorder, and the supervisor."""
     task, seed, output = arguments['task'], arguments['seed'], arguments['output']
     scripted = arguments['operator'] == 'scripted'
+    # The robot falls where its time is over, so a person's has no end that was not asked for.
+    seconds = arguments['seconds'] or (SCRIPT_SECONDS if scripted else 0.0)
     processes = [
         *robot_nodes(arguments),
         NodeProcess(
@@ -36,7 +40,7 @@ def nodes(arguments):
             'supervisor',
             parameters={
                 'task': task,
-                'seconds': arguments['seconds'],
+                'seconds': seconds,
                 # A person starts and ends the takes; a script records from beginning to end.
                 'record': scripted,
                 'persist': not scripted,
@@ -62,7 +66,11 @@ GRAPH = Graph(
             'keyboard of another terminal: h2o run teleop, or ros2 run h2o_ros teleop',
             ('scripted', 'joystick', 'keyboard'),
         ),
-        Argument('seconds', 60.0, 'Time to drive; 0 until Ctrl-C'),
+        Argument(
+            'seconds',
+            0.0,
+            f'Time to drive; 0: until Ctrl-C, and {SCRIPT_SECONDS:g} s where a script drives',
+        ),
         Argument(
             'excitation',
             0.5,

@@ -429,7 +429,7 @@ def given(path, tmp_path):
     ones = np.ones(len(task.observation))
     head, bias = np.zeros((len(ones), 2)), np.zeros(2)
     Policy([head], [bias], np.ones(2), ones, 0 * ones, task.contract()).save(policy)
-    return {'policy': str(policy), 'learn': 'true'}
+    return {'policy': str(policy), 'learn': 'true', 'checkpoint': str(policy)}
 
 
 def load(path):
@@ -479,6 +479,49 @@ def test_a_shipped_node_knows_every_parameter_it_is_given(path, given):
         for name, value in process.parameters.items():
             assert name in known, f'{process.label} has no parameter {name}'
             assert isinstance(value, type(known[name].default)), f'{process.label}: {name}'
+
+
+def test_the_bus_is_that_of_the_driver_file_unless_an_argument_names_another(tmp_path):
+    path = tmp_path / 'driver.yaml'
+    path.write_text('interface: udp_multicast\nchannel: 239.74.163.9\nleft_node_id: 4\n')
+    graph = load_graph(SHIPPED / 'record_teleop.launch.py')
+
+    def driver_of(**words):
+        processes = graph.nodes(graph.read(words))
+        return next(p for p in processes if p.executable == 'hardware_driver').parameters
+
+    def bus_of(**words):
+        return tuple(driver_of(**words)[name] for name in ('interface', 'channel'))
+
+    assert bus_of(robot='wheel_legged') == ('socketcan', '')
+    assert bus_of() == ('udp_multicast', '')
+    filed = {'robot': 'wheel_legged', 'driver': str(path)}
+    assert bus_of(**filed) == ('udp_multicast', '239.74.163.9')
+    assert driver_of(**filed)['left_node_id'] == 4
+    assert bus_of(**filed, interface='socketcan', channel='can1') == ('socketcan', 'can1')
+
+
+@pytest.mark.parametrize(
+    ('words', 'seconds'),
+    [
+        ({}, 60.0),
+        ({'seconds': '5'}, 5.0),
+        ({'operator': 'keyboard'}, 0.0),
+        ({'operator': 'joystick', 'seconds': '5'}, 5.0),
+    ],
+)
+def test_a_person_drives_until_told_to_end(words, seconds):
+    graph = load_graph(SHIPPED / 'record_teleop.launch.py')
+    processes = graph.nodes(graph.read(words))
+    supervisor = next(p for p in processes if p.executable == 'supervisor')
+    assert supervisor.parameters['seconds'] == seconds
+
+
+@pytest.mark.parametrize('path', [SHIPPED / 'deploy_robot.launch.py'], ids=['deploy'])
+def test_learning_without_a_checkpoint_starts_nothing(path, given):
+    graph = load_graph(path)
+    with pytest.raises(ConfigurationError, match='nowhere: there is no such checkpoint'):
+        graph.nodes(graph.read(given | {'checkpoint': 'nowhere'}))
 
 
 def test_a_wrong_value_is_refused_under_ros_too(monkeypatch):

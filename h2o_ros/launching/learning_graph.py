@@ -6,8 +6,10 @@ They give way to everything else on the processor. Simulator and learner are in 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from h2o_ros.errors import ConfigurationError
 from h2o_ros.launching.description import NodeProcess
 
 TRAINING = 'training'
@@ -18,6 +20,11 @@ LEAST_IMPORTANT = 19
 def learning_nodes(arguments: dict[str, Any]) -> list[NodeProcess]:
     """Return learner, simulator, gate, evaluator and its virtual robot, and the robot's bridge."""
     task, seed, output = arguments['task'], arguments['seed'], f'{arguments["output"]}/learning'
+    if not Path(arguments['checkpoint']).exists():
+        raise ConfigurationError(
+            f'{arguments["checkpoint"]}: there is no such checkpoint to go on learning from; '
+            'name one by checkpoint:=FILE'
+        )
     training: dict[str, Any] = {'namespace': TRAINING, 'nice': LEAST_IMPORTANT, 'respawn': True}
     virtual: dict[str, Any] = {
         'namespace': VIRTUAL_ROBOT,

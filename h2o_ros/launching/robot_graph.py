@@ -27,10 +27,16 @@ ROBOT_ARGUMENTS = (
     Argument(
         'interface',
         '',
-        'Kind of CAN bus: socketcan or udp_multicast; empty: as the robot has it',
+        'Kind of CAN bus: socketcan or udp_multicast; empty: as the driver file says, else as the '
+        'robot has it',
         ('', 'socketcan', 'udp_multicast'),
     ),
-    Argument('channel', '', "CAN interface or multicast group; empty: can0, or the domain's own"),
+    Argument(
+        'channel',
+        '',
+        'CAN interface or multicast group; empty: as the driver file says, else can0 or the '
+        "domain's own",
+    ),
     Argument(
         'driver',
         '',
@@ -48,8 +54,11 @@ def driver_parameters(arguments: dict[str, Any]) -> dict[str, Any]:
         if name not in MOTORS | SAFETY:
             known = ', '.join(sorted(MOTORS | SAFETY))
             raise ConfigurationError(f'{where}: unknown parameter {name!r}; known: {known}')
-    usual = 'udp_multicast' if arguments['robot'] == VIRTUAL else 'socketcan'
-    bus = {'interface': arguments['interface'] or usual, 'channel': arguments['channel']}
+    usual = {
+        'interface': 'udp_multicast' if arguments['robot'] == VIRTUAL else 'socketcan',
+        'channel': '',
+    }
+    bus = {name: arguments[name] or given.get(name, usual[name]) for name in usual}
     motors = build(MotorSettings, {k: v for k, v in given.items() if k in MOTORS} | bus, where)
     safety = build(SafetySettings, {k: v for k, v in given.items() if k in SAFETY}, where)
     values = asdict(motors) | asdict(safety)
