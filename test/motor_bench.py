@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -79,6 +80,20 @@ class Bench:
         self._thread.join()
         for bus in self._buses:
             bus.shutdown()
+
+
+@contextlib.contextmanager
+def benches() -> Iterator[Callable[..., Bench]]:
+    """Give a function that makes a bench with changed settings; all are closed at the end."""
+    opened: list[Bench] = []
+
+    def make(watchdog: float = 0.1, **changes: object) -> Bench:
+        opened.append(Bench(make_settings(**changes), watchdog))
+        return opened[-1]
+
+    yield make
+    for each in opened:
+        each.close()
 
 
 def make_settings(**changes: object) -> MotorSettings:

@@ -5,10 +5,10 @@ import struct
 
 import can
 import pytest
+from motor_bench import BOTH
 
 from h2o_ros.robot.can_frames import Frames, most_bits
 
-BOTH = ('0.5', '0.6')
 SHARED = {
     'Heartbeat': 0x01, 'Estop': 0x02, 'Set_Axis_State': 0x07, 'Get_Encoder_Estimates': 0x09,
     'Set_Controller_Mode': 0x0B, 'Set_Input_Torque': 0x0E, 'Set_Limits': 0x0F, 'Get_Iq': 0x14,

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 
 import can
 import numpy as np
 import pytest
+from motor_bench import BOTH, CHANNELS
 
 from h2o_ros.robot import emulated_axis
 from h2o_ros.robot.can_bus import open_bus
 from h2o_ros.robot.can_frames import Frames
 from h2o_ros.robot.emulated_motors import EmulatedMotors
 from h2o_ros.robot.motor_settings import MotorSettings
-
-BOTH = ('0.5', '0.6')
-CHANNELS = itertools.count()
 
 
 class Alone:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
 
 import can
 import numpy as np
 import pytest
-from motor_bench import BOTH, ENDPOINTS, Bench, make_settings, wait_until
+from motor_bench import BOTH, ENDPOINTS, benches, make_settings, wait_until
 
 from h2o_ros.errors import RobotError
 from h2o_ros.robot.can_bus import open_bus
@@ -19,16 +18,9 @@ from h2o_ros.robot.motors import Motors
 
 
 @pytest.fixture
-def bench() -> Iterator[Callable[..., Bench]]:
-    opened: list[Bench] = []
-
-    def make(watchdog: float = 0.1, **changes: object) -> Bench:
-        opened.append(Bench(make_settings(**changes), watchdog))
-        return opened[-1]
-
-    yield make
-    for each in opened:
-        each.close()
+def bench():
+    with benches() as make:
+        yield make
 
 
 # Errors latch
