@@ -34,7 +34,12 @@ def nodes(arguments):
         NodeProcess(
             'policy_server',
             # With learn, the gate publishes what drives, this file first.
-            parameters={'task': task, 'mode': 'balance', 'policy': policy},
+            parameters={
+                'task': task,
+                'mode': 'balance',
+                'policy': policy,
+                'trim': arguments['trim'],
+            },
             required=True,
         ),
         NodeProcess(

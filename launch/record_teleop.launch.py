@@ -20,6 +20,7 @@ def nodes(arguments):
             parameters={
                 'task': task,
                 'mode': 'balance',
+                'trim': arguments['trim'],
                 'seed': seed,
                 'excitation': arguments['excitation'],
             },

@@ -43,6 +43,9 @@ ROBOT_ARGUMENTS = (
         'YAML file of parameters of hardware_driver: node ids, directions, firmware, limits; '
         'empty: the defaults',
     ),
+    Argument(
+        'trim', 0.0, 'Tilt in rad at which the robot balances, as pilot_status.trim tells it'
+    ),
 )
 
 
