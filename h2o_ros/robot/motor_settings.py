@@ -37,7 +37,13 @@ class MotorSettings:
         -1, '', '1 where a positive motor turn drives forwards, else -1', choices=(1, -1)
     )
     gear_ratio: float = setting(1.0, '1', 'motor turns per wheel turn', minimum=0.1, maximum=200.0)
-    wheel_radius: float = setting(WHEEL_RADIUS, 'm', 'tyre included', minimum=0.01, maximum=0.5)
+    wheel_radius: float = setting(
+        WHEEL_RADIUS,
+        'm',
+        "tyre included; must be the one in the task's scales",
+        minimum=0.01,
+        maximum=0.5,
+    )
     torque_constant: float = setting(
         0.5, 'N·m/A', 'of the motor, as its controller has it', minimum=0.001, maximum=10.0
     )

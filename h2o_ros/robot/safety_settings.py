@@ -9,6 +9,8 @@ from h2o_ros.errors import ConfigurationError
 from h2o_ros.robot.motor_settings import MotorSettings
 from h2o_ros.task import Task
 
+JOINTS = 'joint_states'  # the topic of the wheels
+SAME_RADIUS = 0.01  # as a share; more would show as a wrong speed
 OVERSPEED = 1.2  # of the speed limit: beyond it nothing that was commanded explains the speed
 
 
@@ -77,3 +79,21 @@ def check_safety(safety: SafetySettings, motors: MotorSettings, task: Task) -> N
             f'speed_limit {safety.speed_limit} rad/s: 1.2 times as much is above velocity_limit '
             f'{motors.velocity_limit} rad/s, where the motors stop themselves; lower it'
         )
+    radius = wheel_radius_of(task)
+    if radius is not None and abs(radius / motors.wheel_radius - 1.0) > SAME_RADIUS:
+        raise ConfigurationError(
+            f'wheel_radius {motors.wheel_radius:g} m: task {task.name} computes distance and '
+            f'speed with {radius:g} m; correct the parameter, or the scales in a task of your own'
+        )
+
+
+def wheel_radius_of(task: Task) -> float | None:
+    """Return the radius in m with which a task turns wheel angles into metres; None: it does not.
+
+    Both wheels count, so the radius is the sum of their scales.
+    """
+    for field in task.observation:
+        scales = [s.scale for s in field.sources if s.topic == JOINTS and s.joint]
+        if field.unit in ('m', 'm/s') and scales:
+            return sum(scales)
+    return None
