@@ -10,14 +10,12 @@ import threading
 import time
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from ros_client import call, listening
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool
-from std_srvs.srv import Trigger
 
 from h2o_ros.msg import Action, DriverStatus, Observation
 from h2o_ros.nodes.common import EVERY, LATCHED, LATEST, to_floats
@@ -148,12 +146,8 @@ class Client:
 
     def call(self, service):
         """Call a Trigger of the driver; return success and message."""
-        client = self.node.create_client(Trigger, service)
-        assert client.wait_for_service(10.0)
-        future = client.call_async(Trigger.Request())
-        self._wait_until(future.done, 10.0, service)
-        self.node.destroy_client(client)
-        return future.result().success, future.result().message
+        answer = call(self.node, service, self._wait_until)
+        return answer.success, answer.message
 
     def arm(self):
         success, message = self.call('arm')
@@ -195,30 +189,6 @@ class Client:
 
 
 @contextlib.contextmanager
-def listening(domain):
-    """Give a node in the domain whose callbacks run in a thread of their own."""
-    context = rclpy.Context()
-    context.init(domain_id=domain)
-    node = rclpy.create_node('driver_test', context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-
-    def spin():
-        with contextlib.suppress(ExternalShutdownException):
-            executor.spin()
-
-    thread = threading.Thread(target=spin, daemon=True)
-    thread.start()
-    try:
-        yield node
-    finally:
-        context.try_shutdown()
-        thread.join()
-        executor.shutdown()
-        node.destroy_node()
-
-
-@contextlib.contextmanager
 def punctual():
     """Keep this process ahead of others where that is allowed: a late stand is a broken robot."""
     run_in_real_time(PRIORITY)
@@ -231,7 +201,7 @@ def punctual():
 @contextlib.contextmanager
 def stand_and_client(domain, wait_until, **options):
     """Give a robot on its stand and a client, both in the domain."""
-    with punctual(), listening(domain) as node:
+    with punctual(), listening(domain, 'driver_test') as node:
         stand = Stand(domain, node, **options)
         try:
             yield stand, Client(node, wait_until)

@@ -2,14 +2,12 @@
 
 import contextlib
 import signal
-import threading
 import time
 
 import can
 import numpy as np
 import pytest
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
+from ros_client import listening
 from sensor_msgs.msg import Imu
 from std_srvs.srv import Trigger
 
@@ -25,8 +23,8 @@ UDP = 'udp_multicast'
 class Host:
     """What a driver has of the robot: its bus and its IMU; and a person's two services."""
 
-    def __init__(self, node, bus, motors):
-        self.node, self.bus, self.motors = node, bus, motors
+    def __init__(self, node, motors):
+        self.motors = motors
         self.imu = []
         node.create_subscription(Imu, 'imu/data', self._hear, BEST_EFFORT)
         self._lift = node.create_client(Trigger, 'lift')
@@ -68,32 +66,14 @@ class Host:
 @contextlib.contextmanager
 def host_on(domain):
     """Give a host in the test's domain, on the bus of that domain."""
-    context = rclpy.Context()
-    context.init(domain_id=domain)
-    node = rclpy.create_node('host', context=context)
     # A machine that runs other tests besides holds frames up.
     settings = MotorSettings(interface=UDP, encoder_timeout=0.1, heartbeat_timeout=1.5)
-    bus = open_bus(settings)
-    motors = Motors(bus, settings)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-
-    def spin():
-        with contextlib.suppress(rclpy.executors.ExternalShutdownException):
-            while context.ok():
-                executor.spin_once(timeout_sec=0.05)
-
-    thread = threading.Thread(target=spin, daemon=True)
-    thread.start()
-    try:
-        yield Host(node, bus, motors)
-    finally:
-        motors.close()
-        bus.shutdown()
-        context.try_shutdown()
-        thread.join()
-        executor.shutdown()
-        node.destroy_node()
+    with listening(domain, 'host') as node, open_bus(settings) as bus:
+        motors = Motors(bus, settings)
+        try:
+            yield Host(node, motors)
+        finally:
+            motors.close()
 
 
 @pytest.fixture
