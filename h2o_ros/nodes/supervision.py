@@ -66,6 +66,9 @@ class Robot(Protocol):
     def is_armed(self) -> bool:
         """Say whether the motors are armed."""
 
+    def is_stopped_for_emergency(self) -> bool:
+        """Say whether an emergency stop must be reset before anything moves."""
+
     def say(self, line: str) -> None:
         """Tell a person."""
 
@@ -86,6 +89,7 @@ class Supervision(threading.Thread):
         self._stopping = threading.Event()
         self.shadowing = threading.Event()
         self.driving = threading.Event()
+        self._activated = self._recording = False
         self.fault = ''
 
     def stop(self) -> None:
@@ -95,8 +99,10 @@ class Supervision(threading.Thread):
     def run(self) -> None:
         """Do the plan."""
         try:
-            self._bring_up()
+            self._check_first()
+            self._robot.change_state('configure', CONFIGURE)
             try:
+                self._bring_up()
                 self._drive()
             finally:
                 self._bring_down()
@@ -107,22 +113,26 @@ class Supervision(threading.Thread):
         finally:
             self._when_done()
 
-    def _bring_up(self) -> None:
-        """Check first, then configure, then arm."""
+    def _check_first(self) -> None:
         robot = self._robot
         self._wait(lambda: not robot.is_present(), BRING_UP, self._who_is_missing)
         faults = robot.contract_faults()
         if faults:
             raise RobotError(f'not armed: {"; ".join(faults)}')
-        robot.change_state('configure', CONFIGURE)
+
+    def _bring_up(self) -> None:
+        """Arm; who balances the robot is there first."""
+        robot = self._robot
         robot.call('drive_by_balance_controller', ANSWER)
         robot.change_state('activate', CONFIGURE)
+        self._activated = True
         self._wait(robot.is_armed, ANSWER, lambda: f'the driver does not arm: {robot.trip()}')
         robot.say('armed: the balance controller drives')
 
     def _drive(self) -> None:
         if self._plan.record:
             self._robot.say(self._robot.call('start_recording', ANSWER))
+            self._recording = True
         while True:
             try:
                 self._drive_once()
@@ -140,6 +150,8 @@ class Supervision(threading.Thread):
             robot.call('drive_by_policy', ANSWER)
             robot.say('handed over: the policy drives')
         self.driving.set()
+        if plan.seconds:
+            robot.say(f'the motors go off in {plan.seconds:g} s: be there to hold the robot')
         self._hold(plan.seconds or float('inf'))
 
     def _await_person(self, trip: Tripped) -> None:
@@ -148,7 +160,8 @@ class Supervision(threading.Thread):
         self.driving.clear()
         self.shadowing.clear()
         robot.call('drive_by_balance_controller', ANSWER)
-        robot.say(f'{trip}; put the robot up and call the service arm to go on')
+        first = 'call reset_emergency_stop, ' if robot.is_stopped_for_emergency() else ''
+        robot.say(f'{trip}; {first}put the robot up and call the service arm to go on')
         while not robot.is_armed():
             if self._stopping.is_set():
                 raise Stopped
@@ -173,13 +186,18 @@ class Supervision(threading.Thread):
     def _bring_down(self) -> None:
         """Ramp down and disarm, then end the take; each is tried whatever became of the others."""
         self.driving.clear()
-        for action in (
-            lambda: self._robot.change_state('deactivate', WAY_DOWN),
-            lambda: self._plan.record and self._robot.call('stop_recording', WAY_DOWN),
-            lambda: self._robot.change_state('cleanup', WAY_DOWN),
+        robot = self._robot
+        for needed, action in (
+            (
+                self._activated or robot.is_armed(),
+                lambda: robot.change_state('deactivate', WAY_DOWN),
+            ),
+            (self._recording, lambda: robot.call('stop_recording', WAY_DOWN)),
+            (True, lambda: robot.change_state('cleanup', WAY_DOWN)),
         ):
             try:
-                action()
+                if needed:
+                    action()
             except RobotError as err:
                 self._robot.say(f'on the way down: {err}')
 

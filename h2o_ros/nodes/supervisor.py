@@ -17,7 +17,7 @@ from h2o_ros.algorithms.policy import Policy
 from h2o_ros.configuration import setting
 from h2o_ros.errors import RobotError
 from h2o_ros.msg import Action, DriverStatus, Observation, PilotStatus
-from h2o_ros.nodes.common import EVERY, LATCHED, BaseNode, run, to_rows
+from h2o_ros.nodes.common import CUT_OUT, EVERY, LATCHED, BaseNode, run, to_rows
 from h2o_ros.nodes.supervision import Plan, Supervision
 from h2o_ros.report.drive import DriveFigures, write_drive
 from h2o_ros.report.output import prepare_output_folder
@@ -39,7 +39,6 @@ TRANSITIONS = {
     'deactivate': Transition.TRANSITION_DEACTIVATE,
     'cleanup': Transition.TRANSITION_CLEANUP,
 }
-CUT_OUT = (DriverStatus.TRIPPED, DriverStatus.EMERGENCY_STOPPED)
 
 
 @dataclass(frozen=True)
@@ -139,6 +138,11 @@ class Supervisor(BaseNode):
     def is_armed(self) -> bool:
         """Say whether the motors are armed."""
         return self._driver is not None and self._driver.state == DriverStatus.ARMED
+
+    def is_stopped_for_emergency(self) -> bool:
+        """Say whether an emergency stop must be reset before anything moves."""
+        driver = self._driver
+        return driver is not None and driver.state == DriverStatus.EMERGENCY_STOPPED
 
     def say(self, line: str) -> None:
         """Tell a person."""

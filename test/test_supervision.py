@@ -1,0 +1,118 @@
+"""The sequence that brings a robot up and down, with other nodes that do what a test says."""
+
+from __future__ import annotations
+
+import pytest
+
+from h2o_ros.errors import RobotError
+from h2o_ros.nodes import supervision
+from h2o_ros.nodes.supervision import Plan, Supervision
+from h2o_ros.robot.shadow import ShadowPhase
+from h2o_ros.task import load_task
+
+
+class Nodes:
+    """What the sequence sees of the other nodes, and what it asked of them in order."""
+
+    def __init__(self, refused=(), arms=True):
+        self.refused, self.arms = refused, arms
+        self.asked, self.said = [], []
+        self.armed, self.tripped, self.stopped = False, '', False
+        self.on_said = lambda line: None
+
+    def is_present(self):
+        return []
+
+    def contract_faults(self):
+        return []
+
+    def change_state(self, transition, timeout):
+        self.asked.append(transition)
+        if transition in self.refused:
+            raise RobotError(f'{transition} is refused')
+        if transition == 'activate':
+            self.armed = self.arms
+        if transition == 'deactivate':
+            self.armed = False
+
+    def call(self, service, timeout):
+        self.asked.append(service)
+        if service in self.refused:
+            raise RobotError(f'{service} is refused')
+        return service
+
+    def trip(self):
+        return self.tripped
+
+    def is_armed(self):
+        return self.armed
+
+    def is_stopped_for_emergency(self):
+        return self.stopped
+
+    def say(self, line):
+        self.said.append(line)
+        self.on_said(line)
+
+
+def run(nodes, prepare=lambda sequence: None, seconds=0.05, persist=False):
+    """Run the sequence without a policy; return it."""
+    plan = Plan(seconds=seconds, settle=0.0, policy=False, record=True, persist=persist)
+    sequence = Supervision(nodes, plan, ShadowPhase(load_task('standing_still')), lambda: None)
+    prepare(sequence)
+    sequence.start()
+    sequence.join(20.0)
+    assert not sequence.is_alive()
+    return sequence
+
+
+def test_the_way_up_and_down():
+    nodes = Nodes()
+    assert run(nodes).fault == ''
+    assert nodes.asked == [
+        'configure', 'drive_by_balance_controller', 'activate', 'start_recording',
+        'deactivate', 'stop_recording', 'cleanup',
+    ]  # fmt: skip
+    assert any('be there to hold the robot' in line for line in nodes.said)
+
+
+@pytest.mark.parametrize(
+    ('refused', 'way_down'),
+    [
+        ('configure', []),
+        ('activate', ['cleanup']),
+        ('start_recording', ['deactivate', 'cleanup']),
+    ],
+)
+def test_what_was_brought_up_is_brought_down_and_nothing_else(refused, way_down):
+    nodes = Nodes(refused=(refused,))
+    assert run(nodes).fault == f'{refused} is refused'
+    assert nodes.asked[nodes.asked.index(refused) + 1 :] == way_down
+    assert not nodes.armed
+
+
+def test_a_driver_that_was_activated_and_is_not_seen_armed_is_deactivated(monkeypatch):
+    monkeypatch.setattr(supervision, 'ANSWER', 0.05)
+    nodes = Nodes(arms=False)
+    assert 'does not arm' in run(nodes).fault
+    assert nodes.asked[-2:] == ['deactivate', 'cleanup']
+
+
+def test_after_an_emergency_stop_a_person_is_told_to_reset_it():
+    nodes = Nodes()
+
+    def prepare(sequence):
+        def hear(line):
+            if 'armed: the balance' in line:
+                nodes.tripped, nodes.stopped, nodes.armed = 'a person', True, False
+            if 'go on' in line:
+                sequence.stop()
+
+        nodes.on_said = hear
+
+    sequence = run(nodes, prepare, persist=True)
+    assert sequence.fault == ''
+    assert nodes.said[-1] == (
+        'the driver tripped: a person; call reset_emergency_stop, put the robot up and call the '
+        'service arm to go on'
+    )
