@@ -15,6 +15,8 @@ from driver_bench import (
     stand_and_client,
     words,
 )
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Imu
 from std_msgs.msg import Bool
 
 from h2o_ros.data.dataset import load_bags
@@ -23,6 +25,7 @@ from h2o_ros.nodes.common import LATEST, to_floats
 from h2o_ros.task import load_task
 
 TASK = load_task('standing_still')
+UNRELIABLE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 @pytest.fixture
@@ -207,8 +210,11 @@ def test_emergency_stop_by_topic_and_service(driver, ros_domain, wait_until, fir
         driver(firmware=f'"{firmware}"')
         client.configure()
         client.activate()
+        plain = client.node.create_publisher(Bool, 'emergency_stop', UNRELIABLE)
+        wait_until(lambda: plain.get_subscription_count() > 0, 10, 'the driver')
         for press in (
             lambda: client.stop_topic.publish(Bool(data=True)),
+            lambda: plain.publish(Bool(data=True)),
             lambda: client.call('emergency_stop_now'),
         ):
             press()
@@ -221,6 +227,33 @@ def test_emergency_stop_by_topic_and_service(driver, ros_domain, wait_until, fir
             client.await_ready()
             client.arm()
         assert not client.call('reset_emergency_stop')[0]
+
+
+def test_an_emergency_stop_counts_before_configure_too(driver, ros_domain, wait_until):
+    with stand_and_client(ros_domain, wait_until) as (stand, client):
+        driver()
+        client.await_state(DriverStatus.UNCONFIGURED)
+        client.stop_topic.publish(Bool(data=True))
+        client.await_state(DriverStatus.EMERGENCY_STOPPED)
+        client.stop_topic.publish(Bool(data=False))
+        assert client.transition(CONFIGURE)
+        assert not client.transition(ACTIVATE)
+        assert client.status.state == DriverStatus.EMERGENCY_STOPPED
+        assert stand.motors.armed == (False, False)
+
+
+def test_a_second_publisher_of_a_sensor_trips(driver, ros_domain, wait_until):
+    with stand_and_client(ros_domain, wait_until) as (_, client):
+        driver()
+        client.configure()
+        client.activate()
+        with listening(ros_domain) as intruder:
+            intruder.create_publisher(Imu, 'imu/data', 10)
+            client.await_state(DriverStatus.TRIPPED)
+            assert 'imu/data: has more than one publisher' in client.status.reason
+            assert not client.call('arm')[0]
+        client.await_ready()
+        client.arm()
 
 
 def test_a_second_publisher_of_commands_trips(driver, ros_domain, wait_until):

@@ -73,6 +73,18 @@ def test_the_defaults_fit_each_other():
     check_safety(SETTINGS, MotorSettings(), TASK)
 
 
+def test_a_wheel_radius_that_is_not_the_tasks_is_refused():
+    for task in (TASK, load_task('moving_straight')):
+        check_safety(SETTINGS, MotorSettings(wheel_radius=0.0651), task)
+        with pytest.raises(ConfigurationError, match='computes distance and speed with 0.065 m'):
+            check_safety(SETTINGS, MotorSettings(wheel_radius=0.08), task)
+    no_wheels = tuple(field for field in TASK.observation if field.unit.startswith('rad'))
+    blind = dataclasses.replace(
+        TASK, observation=no_wheels, training_reset={}, evaluation_reset={}
+    )
+    check_safety(SETTINGS, MotorSettings(wheel_radius=0.08), blind)
+
+
 def test_a_task_that_shows_no_fall_is_refused():
     blind = dataclasses.replace(
         TASK, observation=TASK.observation[1:], training_reset={}, evaluation_reset={}
@@ -259,6 +271,14 @@ def test_a_second_publisher_in_the_graph_trips():
     safety.publishers = 1
     safety.sense(0.010, reading())
     assert safety.arm(0.010) == []
+
+
+def test_a_second_publisher_of_a_sensor_trips():
+    safety = armed()
+    safety.crowded_sensors = ('imu/data',)
+    safety.sense(0.005, reading())
+    assert safety.state == State.TRIPPED
+    assert safety.reason == ("imu/data: has more than one publisher; end all but the robot's own")
 
 
 def test_the_fourth_missed_deadline_in_a_row_trips():

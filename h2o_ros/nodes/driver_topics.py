@@ -29,6 +29,9 @@ WHEELS = ['left_wheel', 'right_wheel']
 # A recorder wants every one, a control loop the newest only.
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 RECORDED = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
+# An emergency stop counts from any publisher. A subscription that wants what was said before it
+# came hears latched publishers only, so there is a second one that asks for nothing.
+STOPS = (LATCHED, QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT))
 
 
 class Sensor:
@@ -79,8 +82,8 @@ class DriverTopics:
             if topic != JOINTS
         ]
         self._commands = OwnSubscription(node, Action, 'action', LATEST)
-        self._stops = OwnSubscription(node, Bool, 'emergency_stop', LATCHED)
-        self.waiter = Waiter(node, [self._commands, self._stops])
+        self._stops = [OwnSubscription(node, Bool, 'emergency_stop', qos) for qos in STOPS]
+        self.waiter = Waiter(node, [self._commands, *self._stops])
         self._joints = node.create_publisher(JointState, JOINTS, RECORDED)
         self._observation = node.create_publisher(Observation, 'observation', LATEST)
         self._applied = node.create_publisher(Action, 'applied_action', RECORDED)
@@ -134,8 +137,9 @@ class DriverTopics:
     def take_stop(self) -> bool:
         """Say whether an emergency stop was asked for; false on the topic takes nothing back."""
         asked = False
-        while (taken := self._stops.take()) is not None:
-            asked |= taken[0].data
+        for stops in self._stops:
+            while (taken := stops.take()) is not None:
+                asked |= taken[0].data
         return asked
 
     def find_sensors(self, oldest: float, timeout: float, watched: float) -> list[str]:
@@ -159,6 +163,11 @@ class DriverTopics:
     def publishers(self) -> int:
         """Count who publishes on the topic of commands."""
         return self._node.count_publishers('action')
+
+    def crowded_sensors(self) -> tuple[str, ...]:
+        """Name the sensors' topics with more than one publisher."""
+        count = self._node.count_publishers
+        return tuple(sensor.topic for sensor in self.sensors if count(sensor.topic) > 1)
 
 
 def _unfit(sensor: Sensor, worst: float, oldest: float) -> str:

@@ -65,6 +65,12 @@ class HardwareDriver(BaseNode, LifecycleNode):
         check_safety(self._limits, self._motor_settings, self._task)
         field = self._task.action[0]
         both = 2.0 * self._motor_settings.torque_limit
+        if both < max(field.upper, -field.lower):
+            self.get_logger().warning(
+                f'the motors may give {both:g} N·m, task {self._task.name} asks for up to '
+                f'{max(field.upper, -field.lower):g} N·m: what is beyond is clipped; see '
+                'current_limit, torque_constant and gear_ratio'
+            )
         limiter = TorqueLimiter(self._limits, field.lower, field.upper, both, self._task.period)
         self._safety = Safety(self._limits, self._task, limiter)
         self._changed = self.create_guard_condition(self._tell)
@@ -212,6 +218,11 @@ class HardwareDriver(BaseNode, LifecycleNode):
 
     def _beat(self) -> None:
         self._safety.publishers = self._topics.publishers()
+        self._safety.crowded_sensors = self._topics.crowded_sensors()
+        if self._running is None and self._topics.take_stop():
+            # Else the control thread takes it.
+            self._safety.stop_for_emergency('emergency stop on the topic emergency_stop')
+            self._tell()
         self._beats += 1
         if self._ending and not self._safety.moving:
             self.finished = True

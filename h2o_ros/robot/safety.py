@@ -58,6 +58,7 @@ class Safety:
         self.trips = 0
         self.refused = 0
         self.publishers = 1  # on the topic of commands, as the graph shows
+        self.crowded_sensors: tuple[str, ...] = ()  # topics with more than one publisher
         self.misses_in_row = 0
         self._reading: Reading | None = None
         self._wish = 0.0
@@ -219,6 +220,10 @@ class Safety:
                 f'{self.publishers} publishers on the topic action; end all but one (one that '
                 'died is seen for some seconds more)'
             )
+        causes += [
+            f"{topic}: has more than one publisher; end all but the robot's own"
+            for topic in self.crowded_sensors
+        ]
         if now - self._refused_at < MEMORY:
             causes.append(self._refusal)
         elif now - self._command_at >= settings.command_timeout - CUT_EARLY:
