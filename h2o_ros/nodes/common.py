@@ -21,6 +21,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from h2o_ros.configuration import check_limits, range_text
 from h2o_ros.errors import ConfigurationError, H2OError
+from h2o_ros.msg import DriverStatus
 
 T = TypeVar('T')
 
@@ -32,6 +33,8 @@ LATCHED = QoSProfile(
 )
 EVERY = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+# States in which the driver has cut the motors out, until a person arms them again.
+CUT_OUT = (DriverStatus.TRIPPED, DriverStatus.EMERGENCY_STOPPED)
 
 
 class StoppableNode(Protocol):

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from h2o_ros.msg import DriverStatus
+from h2o_ros.nodes.common import CUT_OUT
 from h2o_ros.nodes.diagnostics import ERROR, OK, WARN
 from h2o_ros.robot.control_session import Running
 from h2o_ros.robot.safety import Safety
@@ -57,7 +58,7 @@ def driver_status(safety: Safety, running: Running | None, now: float) -> Driver
 
 def level(status: DriverStatus) -> bytes:
     """Return how bad it is, as diagnostics say it."""
-    if status.state in (DriverStatus.TRIPPED, DriverStatus.EMERGENCY_STOPPED):
+    if status.state in CUT_OUT:
         return ERROR
     return WARN if status.reason else OK
 

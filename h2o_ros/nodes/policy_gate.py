@@ -15,12 +15,10 @@ from h2o_ros.configuration import setting
 from h2o_ros.errors import ConfigurationError, PolicyError
 from h2o_ros.msg import DriverStatus, Evaluation, Observation
 from h2o_ros.msg import Policy as PolicyMessage
-from h2o_ros.nodes.common import EVERY, LATCHED, BaseNode, run
+from h2o_ros.nodes.common import CUT_OUT, EVERY, LATCHED, BaseNode, run
 from h2o_ros.nodes.conversions import policy_from_message, policy_to_message
 from h2o_ros.robot.policy_gate import GateLimits, PolicyGate
 from h2o_ros.task import load_task
-
-CUT_OUT = (DriverStatus.TRIPPED, DriverStatus.EMERGENCY_STOPPED)
 
 
 @dataclass(frozen=True)
