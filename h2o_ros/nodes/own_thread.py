@@ -15,7 +15,7 @@ from rclpy.qos import QoSProfile
 
 
 class OwnThread(CallbackGroup):
-    """Keeps the executor away from what is in it."""
+    """Keeps what is in it out of what an executor waits for."""
 
     def can_execute(self, entity: Any) -> bool:
         """Never, for the executor."""

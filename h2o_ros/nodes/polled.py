@@ -9,22 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-
-class _NeverWakes(CallbackGroup):
-    """Keeps its entities out of what an executor waits for."""
-
-    def can_execute(self, entity: Any) -> bool:
-        return False
-
-    def beginning_execution(self, entity: Any) -> bool:
-        return False
-
-    def ending_execution(self, entity: Any) -> None:
-        return None
+from h2o_ros.nodes.own_thread import OwnThread
 
 
 class PolledSubscriptions:
@@ -32,7 +20,7 @@ class PolledSubscriptions:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._group = _NeverWakes()
+        self._group = OwnThread()
         self._subscriptions: dict[str, Any] = {}
 
     def add(self, topic: str, kind: type, qos: QoSProfile) -> None:
