@@ -8,6 +8,8 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Imu, JointState
 
+from h2o_ros.robot.description import WHEELS
+
 
 def imu_message(pitch: float, pitch_rate: float, stamp: Time) -> Imu:
     """Return what an IMU at the body says: orientation (x, y, z, w) about +y, rate in rad/s."""
@@ -23,11 +25,10 @@ def imu_message(pitch: float, pitch_rate: float, stamp: Time) -> Imu:
 
 def joints_message(readings: dict[str, float], stamp: Time) -> JointState:
     """Return both wheels' angle (rad) and rate (rad/s), relative to the body."""
-    names = ['left_wheel', 'right_wheel']
     message = JointState(
-        name=names,
-        position=np.array([readings[f'{name}_position'] for name in names]),
-        velocity=np.array([readings[f'{name}_velocity'] for name in names]),
+        name=list(WHEELS),
+        position=np.array([readings[f'{name}_position'] for name in WHEELS]),
+        velocity=np.array([readings[f'{name}_velocity'] for name in WHEELS]),
     )
     message.header.stamp = stamp
     return message

@@ -19,11 +19,10 @@ import numpy as np
 from scipy.linalg import solve_discrete_are
 
 from h2o_ros.errors import ConfigurationError
-from h2o_ros.robot.description import WHEEL_RADIUS, robot_folder
+from h2o_ros.robot.description import WHEEL_RADIUS, WHEELS, robot_folder
 from h2o_ros.task import Task
 
 STATE = ('theta', 'theta_dot', 'x', 'x_dot')
-WHEELS = ('left_wheel', 'right_wheel')
 TRIM_LIMIT = 0.15  # rad; a robot that somebody holds must not wind its integral up without end
 
 

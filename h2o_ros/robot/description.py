@@ -7,12 +7,14 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from h2o_ros.configuration import build, check_limits, read_yaml, setting
+from h2o_ros.configuration import build, read_yaml, setting
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.task import share_folder
 
 # Wheel radius in m, from the authors' code; the MJCF files and the tasks hold the same number.
 WHEEL_RADIUS = 0.065
+# The wheels' joints, in the MJCF files and in joint_states.
+WHEELS = ('left_wheel', 'right_wheel')
 SIMULATOR = 'simulator'
 
 
@@ -115,9 +117,3 @@ def load_parameters(name_or_path: str | Path, robot: str = 'wheel_legged') -> Ro
             raise ConfigurationError(f'{path}: base: a file cannot be its own base')
         mapping = {**dataclasses.asdict(load_parameters(base)), **mapping}
     return build(RobotParameters, mapping, str(path))
-
-
-def check_parameters(parameters: RobotParameters) -> None:
-    """Hold every value against its declared limits."""
-    for field in dataclasses.fields(parameters):
-        check_limits(field, getattr(parameters, field.name), field.name)

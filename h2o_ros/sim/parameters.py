@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from h2o_ros.robot.description import WHEEL_RADIUS, RobotParameters
+from h2o_ros.robot.description import WHEEL_RADIUS, WHEELS, RobotParameters
 
 LEGS = ('thigh', 'shin')
-WHEELS = ('left_wheel', 'right_wheel')
 LEG_JOINTS = ('hip', 'knee')
 
 

@@ -17,11 +17,10 @@ from typing import Protocol
 import mujoco
 import numpy as np
 
-from h2o_ros.robot.description import WHEEL_RADIUS, RobotParameters
+from h2o_ros.robot.description import WHEEL_RADIUS, WHEELS, RobotParameters
 from h2o_ros.sim.parameters import apply_parameters, standing_pose
 from h2o_ros.sim.physics import Physics, read_model
 
-WHEELS = ('left_wheel', 'right_wheel')
 READINGS = (
     'pitch',
     'pitch_rate',
