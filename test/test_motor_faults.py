@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 
 import can
@@ -21,6 +22,15 @@ from h2o_ros.robot.motors import Motors
 def bench():
     with benches() as make:
         yield make
+
+
+def words_of(function):
+    """Return with what words a call is refused, empty where it is not."""
+    try:
+        function()
+    except RobotError as err:
+        return str(err)
+    return ''
 
 
 # Errors latch
@@ -43,6 +53,38 @@ def test_an_emergency_stop_latches_until_it_is_cleared_on_request(bench, firmwar
     wait_until(lambda: motors.statistics().errors == ('', ''))
     motors.arm()
     rig.drive([1.0, 1.0], lambda: rig.torque.all())
+
+
+@pytest.mark.parametrize('firmware', BOTH)
+def test_an_emergency_stop_that_no_heartbeat_tells_of_yet_is_not_taken_back(bench, firmware):
+    rig = bench(firmware=firmware)
+    motors = rig.ready()
+    motors.disarm()
+    if firmware == '0.5':  # its watchdog expires while idle; arming clears that error
+        wait_until(lambda: all(motors.statistics().errors))
+    rig.commands()
+    motors.estop()
+    with pytest.raises(RobotError, match='stopped for emergency'):
+        motors.arm()
+    assert 'Clear_Errors' not in rig.commands()
+    wait_until(lambda: rig.faults().count('ESTOP_REQUESTED') == 2)
+    assert rig.emulated.armed == (False, False)
+
+
+def test_an_emergency_stop_while_arming_ends_that(bench):
+    rig = bench()
+    motors = rig.ready()
+    motors.disarm()
+    wait_until(lambda: rig.emulated.armed == (False, False))
+    arming = threading.Thread(target=lambda: said.append(words_of(motors.arm)))
+    said: list[str] = []
+    arming.start()
+    wait_until(lambda: any(rig.emulated.armed))
+    motors.estop()
+    arming.join()
+    assert said != ['']
+    assert not motors.armed
+    assert rig.emulated.armed == (False, False)
 
 
 @pytest.mark.parametrize('firmware', BOTH)

@@ -50,7 +50,7 @@ class Motors:
         """Begin to listen; sends nothing. clock: monotonic, s."""
         check_settings(settings)
         self.settings, self._clock = settings, clock
-        self.armed = False
+        self.armed = self._stopped = False
         self._link = MotorLink(bus, settings, clock)
         self._watchdog = MotorWatchdog(self._link)
 
@@ -144,6 +144,9 @@ class Motors:
             self.disarm()
             raise
         self.armed = True
+        if self._stopped:
+            self.disarm()
+            self._refuse_stop()
 
     def obstacles(self) -> list[str]:
         """Say what `arm` would refuse for: silence, and errors other than the watchdog's."""
@@ -172,13 +175,14 @@ class Motors:
 
     def estop(self) -> bool:
         """Emergency stop: the motors disarm and latch an error; never raises."""
-        self.armed = False
+        self.armed, self._stopped = False, True
         return self._link.try_all('Estop')
 
     def clear_errors(self) -> None:
         """Clear the latched errors of both motors; on firmware 0.5, of the whole board."""
         self._link.send_all('Clear_Errors')
         self._link.forget()
+        self._stopped = False
 
     def forget_events(self) -> None:
         """Forget faults that have passed; what is still wrong stays among the faults."""
@@ -188,6 +192,11 @@ class Motors:
         found = self.obstacles()
         if found:
             raise RobotError('; '.join(found))
+
+    def _refuse_stop(self) -> None:
+        """Refuse after an emergency stop, also one that no heartbeat tells of yet."""
+        if self._stopped:
+            raise RobotError('stopped for emergency; clear the errors first')
 
     def _set_up(self) -> None:
         """Torque mode without ramp, and the limits."""
@@ -201,8 +210,10 @@ class Motors:
 
     def _close_loop(self) -> None:
         """From idle to closed loop at zero torque, fed all the way."""
+        self._refuse_stop()
         self._watchdog.revive()
         self._set_up()
+        self._refuse_stop()
         self._link.send_all('Set_Axis_State', {'Axis_Requested_State': CLOSED_LOOP})
         self._link.feed_until(
             lambda axis: axis.heartbeat.state == CLOSED_LOOP and not axis.errors(),
