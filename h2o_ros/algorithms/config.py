@@ -43,7 +43,7 @@ class H2OConfig:
         choices=('soft_maximum', 'mean', 'none'),
     )
     beta: float = setting(
-        0.03, '', 'weight of the regularisation (min Q weight)', minimum=0.0, maximum=1000.0
+        0.01, '', 'weight of the regularisation (min Q weight)', minimum=0.0, maximum=1000.0
     )
     task_beta: dict[str, float] = field(
         default_factory=dict,
