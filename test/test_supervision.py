@@ -17,7 +17,7 @@ class Nodes:
     def __init__(self, refused=(), arms=True):
         self.refused, self.arms = refused, arms
         self.asked, self.said = [], []
-        self.armed, self.tripped, self.stopped = False, '', False
+        self.armed, self.tripped, self.stopped, self.held = False, '', False, False
         self.on_said = lambda line: None
 
     def is_present(self):
@@ -50,15 +50,27 @@ class Nodes:
     def is_stopped_for_emergency(self):
         return self.stopped
 
+    def is_driven_by_hand(self):
+        return self.held
+
     def say(self, line):
         self.said.append(line)
         self.on_said(line)
 
 
-def run(nodes, prepare=lambda sequence: None, seconds=0.05, persist=False):
-    """Run the sequence without a policy; return it."""
-    plan = Plan(seconds=seconds, settle=0.0, policy=False, record=True, persist=persist)
-    sequence = Supervision(nodes, plan, ShadowPhase(load_task('standing_still')), lambda: None)
+class Passed(ShadowPhase):
+    """A shadow phase that any policy passes at once."""
+
+    complete = True
+
+    def reasons_to_refuse(self):
+        return []
+
+
+def run(nodes, prepare=lambda sequence: None, seconds=0.05, persist=False, policy=False):
+    """Run the sequence; return it."""
+    plan = Plan(seconds=seconds, settle=0.0, policy=policy, record=True, persist=persist)
+    sequence = Supervision(nodes, plan, Passed(load_task('standing_still')), lambda: None)
     prepare(sequence)
     sequence.start()
     sequence.join(20.0)
@@ -116,3 +128,18 @@ def test_after_an_emergency_stop_a_person_is_told_to_reset_it():
         'the driver tripped: a person; call reset_emergency_stop, put the robot up and call the '
         'service arm to go on'
     )
+
+
+def test_the_policy_waits_for_a_person_who_drives():
+    nodes = Nodes()
+    nodes.held = True
+
+    def hear(line):
+        if 'the policy waits' in line:
+            assert 'drive_by_policy' not in nodes.asked
+            nodes.held = False
+
+    nodes.on_said = hear
+    assert run(nodes, policy=True).fault == ''
+    assert nodes.asked[3:6] == ['start_recording', 'shadow', 'drive_by_policy']
+    assert any('a person drives' in line for line in nodes.said)

@@ -69,6 +69,9 @@ class Robot(Protocol):
     def is_stopped_for_emergency(self) -> bool:
         """Say whether an emergency stop must be reset before anything moves."""
 
+    def is_driven_by_hand(self) -> bool:
+        """Say whether a person holds the dead-man."""
+
     def say(self, line: str) -> None:
         """Tell a person."""
 
@@ -147,6 +150,7 @@ class Supervision(threading.Thread):
         self._hold(plan.settle)
         if plan.policy:
             self._listen_in_shadow()
+            self._await_release()
             robot.call('drive_by_policy', ANSWER)
             robot.say('handed over: the policy drives')
         self.driving.set()
@@ -165,6 +169,15 @@ class Supervision(threading.Thread):
         while not robot.is_armed():
             if self._stopping.is_set():
                 raise Stopped
+            time.sleep(STOPPED)
+
+    def _await_release(self) -> None:
+        """Nobody is robbed of the robot: the hand-over waits for the dead-man."""
+        robot = self._robot
+        if robot.is_driven_by_hand():
+            robot.say('a person drives: the policy waits until the dead-man is released')
+        while robot.is_driven_by_hand():
+            self._check()
             time.sleep(STOPPED)
 
     def _listen_in_shadow(self) -> None:

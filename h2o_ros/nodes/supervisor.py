@@ -144,6 +144,10 @@ class Supervisor(BaseNode):
         driver = self._driver
         return driver is not None and driver.state == DriverStatus.EMERGENCY_STOPPED
 
+    def is_driven_by_hand(self) -> bool:
+        """Say whether a person holds the dead-man."""
+        return self._pilot is not None and self._pilot.operator_holds
+
     def say(self, line: str) -> None:
         """Tell a person."""
         self.get_logger().info(line)
