@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +15,13 @@ from h2o_ros.configuration import setting
 from h2o_ros.data.takes import LABELS, TakeRecorder
 from h2o_ros.errors import BagError
 from h2o_ros.msg import PilotStatus, RecordingStatus
-from h2o_ros.nodes.common import EVERY, LATCHED, BaseNode, run
+from h2o_ros.nodes.common import EVERY, LATCHED, BaseNode, answering, message_class, run
 from h2o_ros.nodes.diagnostics import ERROR, OK, Diagnostics
 from h2o_ros.nodes.parameter_reader import ParameterReader
 from h2o_ros.nodes.polled import PolledSubscriptions
 from h2o_ros.nodes.recorded_topics import (
     begins_with_header,
     header_stamp,
-    message_class,
     robot_topics,
     topics_of,
 )
@@ -65,11 +62,12 @@ class BagRecorder(BaseNode):
         topics = topics_of(task)
         if parameters.takes:
             topics = robot_topics(parameters.stamped_cmd_vel) | topics
-        self._topics = {self.resolve_topic_name(t): kind for t, kind in topics.items()}
-        self._stamped = {t for t, kind in self._topics.items() if begins_with_header(kind)}
+        topics = {self.resolve_topic_name(t): kind for t, kind in topics.items()}
+        self._classes = {t: message_class(t, kind) for t, kind in topics.items()}
+        self._stamped = {t for t, kind in self._classes.items() if begins_with_header(kind)}
         self._takes = TakeRecorder(
             parameters.output,
-            self._topics,
+            topics,
             _metadata(task, parameters.operator),
             minimum_free=parameters.minimum_free * 10**6,
             numbered=parameters.takes,
@@ -83,8 +81,8 @@ class BagRecorder(BaseNode):
             self._takes.start(self._now())
         self._listen = PolledSubscriptions(self)
         self._awaited = {self.resolve_topic_name(topic) for topic in topics_of(task)}
-        for topic in self._topics.keys() - self._awaited:
-            self._listen.add(topic, message_class(self._topics[topic]), EVERY)
+        for topic in self._classes.keys() - self._awaited:
+            self._listen.add(topic, self._classes[topic], EVERY)
         if parameters.takes:
             self.create_subscription(PilotStatus, 'pilot_status', self._on_pilot, LATCHED)
         self.create_subscription(String, 'recording_note', self._on_note, EVERY)
@@ -94,7 +92,7 @@ class BagRecorder(BaseNode):
             ('label_success', lambda: f'{self._takes.label("success")}: success'),
             ('label_failure', lambda: f'{self._takes.label("failure")}: failure'),
         ):
-            self.create_service(Trigger, name, functools.partial(_answer, act))
+            self.create_service(Trigger, name, answering(act))
         self.create_timer(TAKE_PERIOD, self._take)
         self.create_timer(WATCH_PERIOD, self._watch)
         self.create_timer(1.0, self._publish)
@@ -108,7 +106,7 @@ class BagRecorder(BaseNode):
             if found:
                 kinds = {publisher.qos_profile.reliability for publisher in found}
                 qos = SENSOR if ReliabilityPolicy.BEST_EFFORT in kinds else EVERY
-                self._listen.add(topic, message_class(self._topics[topic]), qos)
+                self._listen.add(topic, self._classes[topic], qos)
                 self._awaited.discard(topic)
 
     def _take(self) -> None:
@@ -214,16 +212,6 @@ def _metadata(task: Task, operator: str) -> dict[str, str]:
         'contract_hash': task.contract_hash,
         'operator': operator,
     }
-
-
-def _answer(
-    act: Callable[[], str], _: Trigger.Request, answer: Trigger.Response
-) -> Trigger.Response:
-    try:
-        answer.message, answer.success = act(), True
-    except BagError as err:
-        answer.message, answer.success = str(err), False
-    return answer
 
 
 def main() -> None:

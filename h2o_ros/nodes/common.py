@@ -1,9 +1,10 @@
-"""What every node shares: parameters from a dataclass, QoS, arrays in messages, the main loop."""
+"""What nodes share: parameters from a dataclass, QoS, the main loop, services, messages."""
 
 from __future__ import annotations
 
 import array
 import dataclasses
+import importlib
 import re
 import signal
 import sys
@@ -18,6 +19,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from std_srvs.srv import Trigger
 
 from h2o_ros.configuration import check_limits, range_text
 from h2o_ros.errors import ConfigurationError, H2OError
@@ -127,6 +129,33 @@ def run(make_node: Callable[[], Any], args: list[str] | None = None) -> None:
             node.destroy_node()
         rclpy.try_shutdown()
     sys.exit(code)
+
+
+def answering(
+    function: Callable[[], str],
+) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
+    """Make a service's callback of a function that returns what it did or raises H2OError."""
+
+    def answer(_request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        try:
+            response.message, response.success = function(), True
+        except H2OError as err:
+            response.message, response.success = str(err), False
+        return response
+
+    return answer
+
+
+def message_class(topic: str, kind: str) -> Any:
+    """Return the class of a topic's message type, as sensor_msgs/msg/Imu; ConfigurationError."""
+    package, _, name = kind.partition('/msg/')
+    try:
+        return getattr(importlib.import_module(f'{package}.msg'), name)
+    except (ImportError, AttributeError, ValueError) as err:
+        raise ConfigurationError(
+            f'topic {topic}: message type {kind} is not known here; install its package or '
+            'correct the task file'
+        ) from err
 
 
 def to_floats(values: np.ndarray) -> array.array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import time
 from collections.abc import Callable
@@ -18,14 +17,14 @@ from std_msgs.msg import Bool
 from h2o_ros.data.observer import Observer
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.msg import Action, Observation
-from h2o_ros.nodes.common import LATCHED, LATEST, to_floats
+from h2o_ros.nodes.common import LATCHED, LATEST, message_class, to_floats
 from h2o_ros.nodes.own_thread import OwnSubscription, Waiter
 from h2o_ros.robot.control import Command, Measurement
+from h2o_ros.robot.description import WHEELS
 from h2o_ros.task import Task
 
 JOINTS = 'joint_states'
 POLL = 0.002  # s
-WHEELS = ['left_wheel', 'right_wheel']
 # A recorder wants every one, a control loop the newest only.
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 RECORDED = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
@@ -40,7 +39,7 @@ class Sensor:
     def __init__(self, node: Node, topic: str, kind: str) -> None:
         self.topic, self.message = topic, None
         self._node = node
-        self._subscription = OwnSubscription(node, message_type(topic, kind), topic, NEWEST)
+        self._subscription = OwnSubscription(node, message_class(topic, kind), topic, NEWEST)
         self._arrived = self._looked = -math.inf
         self._measured: int | None = None  # ns, the message's own stamp
 
@@ -93,7 +92,7 @@ class DriverTopics:
         """Stamp this step, publish the wheels (rad, rad/s) and compute the observation."""
         ages = {sensor.topic: sensor.look(now) for sensor in self.sensors}
         self._stamp = self._node.get_clock().now().to_msg()
-        joints = JointState(name=WHEELS, position=positions, velocity=velocities)
+        joints = JointState(name=list(WHEELS), position=positions, velocity=velocities)
         joints.header.stamp = self._stamp
         self._joints.publish(joints)
         messages: dict[str, Any] = {sensor.topic: sensor.message for sensor in self.sensors}
@@ -182,15 +181,3 @@ def _unfit(sensor: Sensor, worst: float, oldest: float) -> str:
     if isinstance(sensor.message, Imu) and sensor.message.orientation_covariance[0] == -1.0:
         return f'{sensor.topic}: carries no orientation; use an IMU driver or filter that gives it'
     return ''
-
-
-def message_type(topic: str, kind: str) -> type:
-    """Return the class of a message type by its ROS name, as sensor_msgs/msg/Imu."""
-    package, _, name = kind.partition('/msg/')
-    try:
-        return getattr(importlib.import_module(f'{package}.msg'), name)
-    except (ImportError, AttributeError, ValueError) as err:
-        raise ConfigurationError(
-            f'topic {topic}: message type {kind} is not known here; install its package or '
-            'correct the task file'
-        ) from err

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -17,7 +16,7 @@ from std_srvs.srv import Trigger
 from h2o_ros.configuration import setting
 from h2o_ros.errors import RobotError
 from h2o_ros.msg import DriverStatus
-from h2o_ros.nodes.common import LATCHED, BaseNode, run
+from h2o_ros.nodes.common import LATCHED, BaseNode, answering, run
 from h2o_ros.nodes.diagnostics import Diagnostics
 from h2o_ros.nodes.driver_status import diagnostic_values, driver_status, level
 from h2o_ros.nodes.driver_topics import DriverTopics
@@ -85,7 +84,7 @@ class HardwareDriver(BaseNode, LifecycleNode):
             'reset_emergency_stop': self._reset_emergency_stop,
             'clear_errors': self._clear_errors,
         }.items():
-            self.create_service(Trigger, name, _answering(answer))
+            self.create_service(Trigger, name, answering(answer))
         self.create_timer(STATUS_PERIOD, self._beat)
 
     # Transitions
@@ -248,21 +247,6 @@ class HardwareDriver(BaseNode, LifecycleNode):
         if thoroughly:
             values = diagnostic_values(status)
             self._diagnostics.publish(level(status), status.reason or 'well', values)
-
-
-def _answering(
-    function: Callable[[], str],
-) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
-    """Make a service's callback of a function that returns what it did or raises RobotError."""
-
-    def answer(_request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        try:
-            response.message, response.success = function(), True
-        except RobotError as err:
-            response.message, response.success = str(err), False
-        return response
-
-    return answer
 
 
 def main() -> None:

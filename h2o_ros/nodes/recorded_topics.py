@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import struct
 from typing import Any
 
-from h2o_ros.errors import ConfigurationError
 from h2o_ros.task import Task
 
 # What driver, pilot and people say while a robot runs, beside the task's own topics.
@@ -35,20 +33,9 @@ def robot_topics(stamped_cmd_vel: bool) -> dict[str, str]:
     return {**ROBOT_TOPICS, 'cmd_vel': f'geometry_msgs/msg/{kind}'}
 
 
-def message_class(kind: str) -> Any:
-    """Return the class of a message type such as sensor_msgs/msg/Imu."""
-    package, _, name = kind.split('/')
-    try:
-        return getattr(importlib.import_module(f'{package}.msg'), name)
-    except (ImportError, AttributeError) as err:
-        raise ConfigurationError(
-            f'message type {kind} is not installed; install the package {package}'
-        ) from err
-
-
-def begins_with_header(kind: str) -> bool:
-    """Say whether messages of a type begin with a std_msgs/Header."""
-    types = list(message_class(kind).get_fields_and_field_types().values())
+def begins_with_header(kind: Any) -> bool:
+    """Say whether messages of a class begin with a std_msgs/Header."""
+    types = list(kind.get_fields_and_field_types().values())
     return types[:1] == ['std_msgs/Header']
 
 
