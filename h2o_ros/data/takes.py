@@ -111,7 +111,7 @@ class TakeRecorder:
     def watch(self, stamp: int) -> None:
         """Bring what came to the disk, and end the take where that runs full.
 
-        Called twice a second.
+        Called at least twice a second.
         """
         if self._writer is None:
             return
