@@ -15,8 +15,7 @@ from h2o_ros.task import ActionField, ObservationField, Source, Task
 
 RATE_TOLERANCE = 0.1  # of the task's rate
 ACTION_TYPE = 'h2o_ros/msg/Action'
-# SOURCE_* of that message, by their numbers: who decided
-DECIDERS = ('policy', 'balance controller', 'operator')
+# SOURCE_* of that message: who decided
 POLICY, BALANCE_CONTROLLER, OPERATOR = range(3)
 LARGEST_NUMBER = 1e12  # in SI units beyond any sensor; its square is still finite in float32
 
