@@ -8,7 +8,7 @@ from h2o_ros.algorithms.policy import Policy
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
 from h2o_ros.launching.learning_graph import learning_nodes
-from h2o_ros.launching.robot_graph import ROBOT_ARGUMENTS, TASK, robot_nodes
+from h2o_ros.launching.robot_graph import ROBOT_ARGUMENTS, TASK, VIRTUAL, robot_nodes
 from h2o_ros.launching.ros import make_launch_description
 from h2o_ros.robot.shadow import ShadowLimits
 from h2o_ros.task import load_task
@@ -17,6 +17,20 @@ SHADOW = {
     field.name: Argument(field.name, field.default, f'Shadow phase: {field.metadata["text"]}')
     for field in dataclasses.fields(ShadowLimits)
 }
+
+
+def refuse_looser_shadow(arguments):
+    """Let only a virtual robot be handed to what the shadow phase would refuse."""
+    if arguments['robot'] == VIRTUAL:
+        return
+    for name, argument in SHADOW.items():
+        # A minimum may rise and a maximum fall.
+        sign = -1.0 if name in ('shadow_difference', 'shadow_at_limit') else 1.0
+        if sign * arguments[name] < sign * argument.default:
+            raise ConfigurationError(
+                f'argument {name}: {arguments[name]} is looser than {argument.default}: only '
+                'the virtual robot may be given that; leave it out'
+            )
 
 
 def nodes(arguments):
@@ -28,6 +42,7 @@ def nodes(arguments):
             'policy:=FILE'
         )
     Policy.load(policy).check_contract(load_task(task))
+    refuse_looser_shadow(arguments)
     learn = arguments['learn']
     processes = [
         *robot_nodes(arguments),

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from driver_bench import PATIENT
 
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.data.dataset import load_bags
@@ -19,16 +21,6 @@ from h2o_ros.robot.pilot import FIRM
 from h2o_ros.task import Task, load_task
 
 TASK = load_task('standing_still')
-# What is tested here is who drives when, on machines that may be busy: the limits of time are
-# wider than a robot's, as far as they go. test_hardware_driver.py tests them as they are.
-PATIENT = """
-sensor_timeout: 0.1
-observation_timeout: 0.1
-command_timeout: 0.25
-missed_deadlines: 20
-encoder_timeout: 0.1
-heartbeat_timeout: 1.5
-"""
 
 
 def linear_policy(task: Task, gains: np.ndarray) -> Policy:
@@ -60,7 +52,8 @@ def balancing(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(tmp_path, node_environment, processes):
     """Give a function that runs a launch file to its end: its exit code and what it printed."""
-    (tmp_path / 'driver.yaml').write_text(PATIENT)
+    # Who drives when is tested here, test_hardware_driver.py tests the limits of time.
+    (tmp_path / 'driver.yaml').write_text(yaml.safe_dump(PATIENT))
     command = [str(Path(sys.executable).with_name('h2o')), 'launch']
 
     def run_launch(file: str, *words: str, timeout: float = 90.0) -> tuple[int, str]:
@@ -126,6 +119,10 @@ def test_a_policy_that_does_not_balance_stays_in_shadow(run, tmp_path):
         ),
         (['task:=moving_straight'], "trained for task 'standing_still'"),
         (['driver:=unknown.yaml'], 'unknown.yaml: cannot be read'),
+        (
+            ['robot:=wheel_legged', 'shadow_at_limit:=1.0'],
+            'argument shadow_at_limit: 1.0 is looser than 0.05',
+        ),
         (['robot:=submarine'], 'argument robot: expected one of virtual, wheel_legged'),
     ],
 )

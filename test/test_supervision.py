@@ -67,6 +67,11 @@ class Passed(ShadowPhase):
         return []
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(supervision, 'HAND_BACK', 0.05)
+
+
 def run(nodes, prepare=lambda sequence: None, seconds=0.05, persist=False, policy=False):
     """Run the sequence; return it."""
     plan = Plan(seconds=seconds, settle=0.0, policy=policy, record=True, persist=persist)
@@ -83,9 +88,9 @@ def test_the_way_up_and_down():
     assert run(nodes).fault == ''
     assert nodes.asked == [
         'configure', 'drive_by_balance_controller', 'activate', 'start_recording',
-        'deactivate', 'stop_recording', 'cleanup',
+        'drive_by_balance_controller', 'deactivate', 'stop_recording', 'cleanup',
     ]  # fmt: skip
-    assert any('be there to hold the robot' in line for line in nodes.said)
+    assert any('hold the robot: the motors go off' in line for line in nodes.said)
 
 
 @pytest.mark.parametrize(

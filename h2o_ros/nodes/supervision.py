@@ -18,6 +18,7 @@ BRING_UP = 20.0  # s in which every node must be there
 CONFIGURE = 15.0  # s in which the driver finds and checks its motors
 ANSWER = 5.0  # s in which a service answers
 WAY_DOWN = 2.0  # s for each step down: three of them fit into what a launch waits for a node
+HAND_BACK = 3.0  # s of balancing in which a person takes hold of the robot
 STOPPED = 0.02  # s between two looks
 
 
@@ -154,9 +155,11 @@ class Supervision(threading.Thread):
             robot.call('drive_by_policy', ANSWER)
             robot.say('handed over: the policy drives')
         self.driving.set()
-        if plan.seconds:
-            robot.say(f'the motors go off in {plan.seconds:g} s: be there to hold the robot')
         self._hold(plan.seconds or float('inf'))
+        self.driving.clear()
+        robot.call('drive_by_balance_controller', ANSWER)
+        robot.say(f'hold the robot: the motors go off in {HAND_BACK:g} s')
+        self._hold(HAND_BACK)
 
     def _await_person(self, trip: Tripped) -> None:
         """Nothing arms by itself: a person puts the robot up and calls `arm`."""

@@ -179,7 +179,8 @@ class Supervisor(BaseNode):
     def _on_applied(self, message: Action) -> None:
         action = np.frombuffer(message.data, np.float32)
         self._steps.add_action(message.step, action)
-        if self._supervision.shadowing.is_set():
+        by_hand = message.source == Action.SOURCE_OPERATOR
+        if self._supervision.shadowing.is_set() and not by_hand:
             self._shadow.add_driven(message.step, action)
         rows = self._steps.take()
         if rows is not None and self._supervision.driving.is_set():
