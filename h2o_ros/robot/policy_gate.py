@@ -65,7 +65,7 @@ class PolicyGate:
         states = np.stack(list(self._states))
         new = np.asarray(candidate(states), np.float64)
         if not np.isfinite(new).all():
-            return ['it answers states of the last minute with numbers that are not finite']
+            return ['it answers states that the robot was in with numbers that are not finite']
         reasons = []
         half = np.float64(self._task.action_upper - self._task.action_lower) / 2.0
         change = float(np.sqrt((((new - running(states)) / half) ** 2).mean()))
