@@ -18,6 +18,7 @@ from pathlib import Path
 
 from h2o_ros.data.dataset import load_bags
 from h2o_ros.data.streams import POLICY
+from h2o_ros.data.takes import takes_in
 from h2o_ros.errors import BagError, RobotError
 from h2o_ros.experiments.real_world_pictures import Deployment, draw_deployments, draw_rewards
 from h2o_ros.report.output import prepare_output_folder
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
 def record(task: Task, folder: Path, options: argparse.Namespace) -> list[Path]:
     """Record takes until they hold enough control steps; return them."""
     for attempt in range(MOST_TAKES):
-        takes = sorted(folder.glob('take_*'))
+        takes = takes_in(folder)
         steps = {take: count_steps(take, task) for take in takes}
         usable = [take for take in takes if steps[take]]
         missing = options.steps - sum(steps.values())
@@ -130,7 +131,7 @@ def deploy(
 def driven_by_policy(output: Path, task: Task) -> Transitions | None:
     """Return the steps of a deployment's takes in which the policy drove."""
     parts = []
-    for take in sorted(output.glob('take_*')):
+    for take in takes_in(output):
         try:
             dataset = load_bags(take, task)
         except BagError:

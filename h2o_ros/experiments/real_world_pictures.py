@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from h2o_ros.robot.hand import cruise_speed
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
 
@@ -22,7 +23,6 @@ LABELS = {
     'x': 'x (m)',
     'x_dot': 'x_dot (m/s)',
 }
-TARGET_SPEED = 0.2  # m/s, eq. 35
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def draw_deployments(
     panels[0].set(ylabel=LABELS['theta'])
     panels[1].set(ylabel=LABELS[place])
     if place == 'x_dot':
-        panels[1].axhline(TARGET_SPEED, color='black', linewidth=0.8, linestyle='--')
+        panels[1].axhline(cruise_speed(task.reward), color='black', linewidth=0.8, linestyle='--')
     panels[2].set(ylabel='cumulative reward', xlabel='time (s)', xlim=(0, seconds))
     for axes in panels:
         axes.grid(alpha=0.3)
