@@ -380,6 +380,33 @@ def test_an_emergency_stop_while_arming_wins():
     assert bench.motors.sent == []
 
 
+def test_arming_that_was_given_up_does_not_happen_later():
+    bench = Bench()
+    bench.step(3, torque=0.0)
+    late = []
+
+    def busy(function):
+        if function.__name__ == '_begin':
+            late.append(function)
+            raise RobotError('the control loop does not answer')
+        return function(bench.now)
+
+    bench.call, usual = busy, bench.call
+    assert bench.control.arm(bench) == ['the control loop does not answer']
+    bench.call = usual
+    assert late[0](bench.now) == ['arming was given up']
+    assert bench.safety.state == State.DISARMED
+    assert bench.motors.sent == [] and not bench.motors.armed
+
+
+def test_a_bus_that_takes_nothing_while_arming_is_what_stands_against_it():
+    bench = Bench()
+    bench.step(3, torque=0.0)
+    bench.motors.broken = True
+    assert bench.control.arm(bench) == ['CAN bus: does not take frames']
+    assert not bench.motors.armed
+
+
 def test_errors_are_not_cleared_while_torque_flows():
     bench = Bench().armed()
     with pytest.raises(RobotError, match='armed'):

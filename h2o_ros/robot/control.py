@@ -165,9 +165,11 @@ class RobotControl:
         self._graph.tell()
 
     def _begin(self, now: float) -> list[str]:
+        if not self._arming:
+            return ['arming was given up']  # who asked waits no longer, and the motors are off
         obstacles = self.safety.arm(now)
-        if not obstacles:
-            self._send(now)
+        if not obstacles and not self._send(now):
+            obstacles = [self.safety.reason]
         self._follow()
         return obstacles
 
