@@ -18,6 +18,7 @@ class Nodes:
         self.refused, self.arms = refused, arms
         self.asked, self.said = [], []
         self.armed, self.tripped, self.stopped, self.held = False, '', False, False
+        self.in_the_way = []  # obstacles, one a look
         self.on_said = lambda line: None
 
     def is_present(self):
@@ -43,6 +44,9 @@ class Nodes:
 
     def trip(self):
         return self.tripped
+
+    def obstacles(self):
+        return self.in_the_way.pop(0) if self.in_the_way else ''
 
     def is_armed(self):
         return self.armed
@@ -113,6 +117,15 @@ def test_a_driver_that_was_activated_and_is_not_seen_armed_is_deactivated(monkey
     nodes = Nodes(arms=False)
     assert 'does not arm' in run(nodes).fault
     assert nodes.asked[-2:] == ['deactivate', 'cleanup']
+
+
+def test_it_arms_when_the_first_answer_has_come():
+    nodes = Nodes()
+    nodes.in_the_way = ['not configured', 'no fresh command so far']
+    ready = []
+    nodes.on_said = lambda line: ready.append(not nodes.in_the_way)
+    assert run(nodes).fault == ''
+    assert ready[0]
 
 
 def test_after_an_emergency_stop_a_person_is_told_to_reset_it():

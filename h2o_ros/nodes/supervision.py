@@ -16,6 +16,7 @@ from h2o_ros.robot.shadow import ShadowPhase
 
 BRING_UP = 20.0  # s in which every node must be there
 CONFIGURE = 15.0  # s in which the driver finds and checks its motors
+READY = 2.0  # s in which nothing stands against arming any more, the first answers included
 ANSWER = 5.0  # s in which a service answers
 WAY_DOWN = 2.0  # s for each step down: three of them fit into what a launch waits for a node
 HAND_BACK = 3.0  # s of balancing in which a person takes hold of the robot
@@ -63,6 +64,9 @@ class Robot(Protocol):
 
     def trip(self) -> str:
         """Return why the driver tripped, empty where it did not."""
+
+    def obstacles(self) -> str:
+        """Return what stands against arming now, empty where nothing does."""
 
     def is_armed(self) -> bool:
         """Say whether the motors are armed."""
@@ -128,10 +132,19 @@ class Supervision(threading.Thread):
         """Arm; who balances the robot is there first."""
         robot = self._robot
         robot.call('drive_by_balance_controller', ANSWER)
+        self._await_ready()
         robot.change_state('activate', CONFIGURE)
         self._activated = True
         self._wait(robot.is_armed, ANSWER, lambda: f'the driver does not arm: {robot.trip()}')
         robot.say('armed: the balance controller drives')
+
+    def _await_ready(self) -> None:
+        """Give the first answers time to arrive; what is in the way then, the driver says."""
+        end = time.monotonic() + READY
+        while self._robot.obstacles() and time.monotonic() < end:
+            if self._stopping.is_set():
+                raise Stopped
+            time.sleep(STOPPED)
 
     def _drive(self) -> None:
         if self._plan.record:

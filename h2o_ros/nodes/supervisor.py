@@ -135,6 +135,10 @@ class Supervisor(BaseNode):
             return ''
         return driver.reason or 'no reason given'
 
+    def obstacles(self) -> str:
+        """Return what stands against arming now, empty where nothing does."""
+        return 'no status' if self._driver is None else self._driver.obstacles
+
     def is_armed(self) -> bool:
         """Say whether the motors are armed."""
         return self._driver is not None and self._driver.state == DriverStatus.ARMED
