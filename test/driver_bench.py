@@ -32,7 +32,7 @@ PATIENT = {
     'command_timeout': 0.25,
     'missed_deadlines': 20,
     'encoder_timeout': 0.1,
-    'heartbeat_timeout': 1.0,
+    'heartbeat_timeout': 1.5,
 }
 IMU_PERIOD = 0.0025  # s
 PRIORITY = 30  # under SCHED_FIFO
