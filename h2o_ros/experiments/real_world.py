@@ -41,6 +41,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--algorithms', default=','.join(ALGORITHMS))
     parser.add_argument('--model', default='standard', choices=('standard', 'hard'))
     parser.add_argument('--steps', type=int, default=100000, help='to record for each task')
+    parser.add_argument('--excitation', type=float, default=1.0, help='of the recording, 0 to 2')
     parser.add_argument('--updates', type=int, default=0, help='0: the number of the algorithm')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--output', default='runs/real_world')
@@ -80,6 +81,7 @@ def record(task: Task, folder: Path, options: argparse.Namespace) -> list[Path]:
             f'model:={options.model}',
             f'seed:={options.seed + 1000 + attempt + len(takes)}',
             f'seconds:={seconds:.1f}',
+            f'excitation:={options.excitation}',
             f'output:={folder}',
         )
     raise RobotError(f'{folder}: {MOST_TAKES} takes gave too few steps; is the machine busy?')
