@@ -28,6 +28,8 @@ SECTIONS = {
     'latency': ('Observation in, action out', ['bench/latency.py']),
     'driver': ('Driver and policy server at 200 Hz', ['bench/driver.py']),
     'deploy': ('A trained policy on the virtual robot, through CAN', ['bench/deploy.py']),
+    'cutout': ('Off when the command is lost', ['bench/cutout.py']),
+    'commands': ('A million commands, and what is on the bus', ['bench/commands.py']),
     'load_bag': ('Loading a recording', ['bench/load_bag.py']),
     'train': ('From the demonstration bag to a policy, with ROS', ['bench/train.py']),
     'standard': (

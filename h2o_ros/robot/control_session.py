@@ -26,7 +26,9 @@ class Connection:
 
     def check(self, listen: float) -> list[str]:
         """Listen to the motors for so many s, set them up, and say what is not fit."""
-        return with_way_out(self.motors.check(listen) or self.motors.configure(), self.motors)
+        # Motors that were switched on while they were listened to get a second chance.
+        faults = self.motors.check(listen) and self.motors.check(listen)
+        return with_way_out(faults or self.motors.configure(), self.motors)
 
     def await_cleared(self) -> None:
         """Wait until the motors show no error; RobotError where they keep one."""
