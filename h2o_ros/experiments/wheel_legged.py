@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     results.sort(key=lambda result: _place(result['algorithm']))
     write_table(results, folder / 'table.md')
     draw_comparison(results, folder / 'comparison.png')
-    print(f'written: {folder}/table.md and comparison.png')
+    print(f'written: {options.output}/table.md and comparison.png')
     return 0
 
 
