@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+
 import numpy as np
 import pytest
 
@@ -69,6 +72,30 @@ def test_a_policy_that_never_answers_is_refused() -> None:
         seen.add_driven(step, [0.1])
     assert not seen.complete
     assert '0 steps were answered' in seen.reasons_to_refuse()[0]
+
+
+def test_it_may_be_judged_while_it_is_added_to() -> None:
+    seen = ShadowPhase(TASK, ShadowLimits(shadow_seconds=1.0))
+    seen.add_answer(0, [0.0])
+    ended = threading.Event()
+
+    def add() -> None:
+        for step in range(200_000):
+            seen.add_driven(step % 5000, [0.1])
+            if ended.is_set():
+                return
+
+    adding = threading.Thread(target=add)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        adding.start()
+        for _ in range(200):
+            assert seen.complete in (True, False)
+    finally:
+        sys.setswitchinterval(interval)
+        ended.set()
+        adding.join()
 
 
 def gate() -> PolicyGate:

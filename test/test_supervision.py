@@ -161,3 +161,11 @@ def test_the_policy_waits_for_a_person_who_drives():
     assert run(nodes, policy=True).fault == ''
     assert nodes.asked[3:6] == ['start_recording', 'shadow', 'drive_by_policy']
     assert any('a person drives' in line for line in nodes.said)
+
+
+def test_a_fault_of_its_own_brings_the_robot_down_and_is_no_success(capsys):
+    nodes = Nodes()
+    sequence = run(nodes, lambda sequence: setattr(sequence, '_hold', None))
+    assert sequence.fault.startswith('the supervisor itself failed: TypeError')
+    assert nodes.asked[-3:] == ['deactivate', 'stop_recording', 'cleanup']
+    assert 'Traceback' in capsys.readouterr().err

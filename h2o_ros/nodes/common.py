@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import dataclasses
 import importlib
+import os
 import re
 import signal
 import sys
@@ -56,6 +57,7 @@ class BaseNode(Node):
         super().__init__(name)
         self.finished = False
         self.exit_code = 0
+        self.leaves_thread = False  # one that cannot be ended, as while it compiles
 
     def stop(self) -> None:
         """End at the next turn of the main loop."""
@@ -128,6 +130,11 @@ def run(make_node: Callable[[], Any], args: list[str] | None = None) -> None:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+    if node is not None and node.leaves_thread:
+        # An orderly exit would pull the interpreter away under the thread: abort and exit code -6.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

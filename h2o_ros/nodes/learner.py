@@ -162,7 +162,7 @@ class Learner(BaseNode):
         self._training.stop()
         if self._trainer.updates == self._first_update:
             self._report.message('stopped before the first update: nothing to save')
-            self.finished = True
+            self.leaves_thread = self.finished = True
 
     def _on_heartbeat(self) -> None:
         self._topics.publish_budget()

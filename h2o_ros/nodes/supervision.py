@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -118,6 +119,10 @@ class Supervision(threading.Thread):
             self.fault = str(err)
         except Stopped:
             pass
+        except Exception as err:
+            # A fault of ours: the robot is down by now, and the run must not pass for a good one.
+            traceback.print_exc()
+            self.fault = f'the supervisor itself failed: {type(err).__name__}: {err}'
         finally:
             self._when_done()
 

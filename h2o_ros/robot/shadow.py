@@ -6,6 +6,7 @@ balance controller in direction and size, and stays off its limits.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,40 +71,45 @@ class ShadowPhase:
     """Collects what drove and what the policy would have done, step by step.
 
     It begins with the first step that the policy answers: messages of before may still be on
-    their way.
+    their way. One thread may add while another judges.
     """
 
     def __init__(self, task: Task, limits: ShadowLimits | None = None) -> None:
         self._task, self.limits = task, limits or ShadowLimits()
-        self.clear()
-
-    def clear(self) -> None:
-        """Begin the phase anew."""
+        self._lock = threading.Lock()
         self._driven: dict[int, np.ndarray] = {}
         self._answers: dict[int, np.ndarray] = {}
 
+    def clear(self) -> None:
+        """Begin the phase anew."""
+        with self._lock:
+            self._driven.clear()
+            self._answers.clear()
+
     def add_driven(self, step: int, action: np.ndarray) -> None:
         """Take the action (A,) that drove control step `step`."""
-        self._driven[step] = np.array(action, np.float64)
+        with self._lock:
+            self._driven[step] = np.array(action, np.float64)
 
     def add_answer(self, step: int, action: np.ndarray) -> None:
         """Take what the policy would have done (A,)."""
-        self._answers[step] = np.array(action, np.float64)
+        with self._lock:
+            self._answers[step] = np.array(action, np.float64)
 
     @property
     def complete(self) -> bool:
         """Whether the phase is long enough to be judged."""
-        return len(self._steps()) >= self._needed
+        return len(self._seen()[0]) >= self._needed
 
     def figures(self) -> ShadowFigures:
         """Return what was seen so far."""
-        driven_steps = self._steps()
-        both = [step for step in driven_steps if step in self._answers]
-        steps = len(driven_steps)
+        driven_by_step, answer_by_step = self._seen()
+        both = sorted(driven_by_step.keys() & answer_by_step.keys())
+        steps = len(driven_by_step)
         if not both:
             return ShadowFigures(0, 0.0, 0.0, np.inf, 0.0, True)
-        driven = np.stack([self._driven[step] for step in both])
-        answers = np.stack([self._answers[step] for step in both])
+        driven = np.stack([driven_by_step[step] for step in both])
+        answers = np.stack([answer_by_step[step] for step in both])
         finite = bool(np.isfinite(answers).all())
         if not finite:
             return ShadowFigures(steps, len(both) / steps, 0.0, np.inf, 0.0, False)
@@ -157,12 +163,14 @@ class ShadowPhase:
     def _needed(self) -> int:
         return round(self.limits.shadow_seconds * self._task.rate)
 
-    def _steps(self) -> list[int]:
-        """Return the steps driven since the first answer, in order."""
-        if not self._answers:
-            return []
-        first = min(self._answers)
-        return sorted(step for step in self._driven if step >= first)
+    def _seen(self) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+        """Return what drove since the first answer, and the answers, by step."""
+        with self._lock:
+            driven, answers = dict(self._driven), dict(self._answers)
+        first = min(answers, default=None)
+        if first is None:
+            return {}, {}
+        return {step: action for step, action in driven.items() if step >= first}, answers
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:
