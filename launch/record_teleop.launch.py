@@ -1,7 +1,8 @@
 """Drive the robot through its balance controller and record what it does, one bag a take."""
 
+from h2o_ros.errors import ConfigurationError
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
-from h2o_ros.launching.robot_graph import ROBOT_ARGUMENTS, TASK, robot_nodes
+from h2o_ros.launching.robot_graph import ROBOT_ARGUMENTS, TASK, VIRTUAL, robot_nodes
 from h2o_ros.launching.ros import make_launch_description
 
 SCRIPT_SECONDS = 60.0
@@ -11,6 +12,11 @@ def nodes(arguments):
     """Return the robot, who balances it, who drives it, the recorder, and the supervisor."""
     task, seed, output = arguments['task'], arguments['seed'], arguments['output']
     scripted = arguments['operator'] == 'scripted'
+    if scripted and arguments['robot'] != VIRTUAL:
+        raise ConfigurationError(
+            'argument operator: a script drives the virtual robot alone; give operator:=keyboard '
+            'or operator:=joystick'
+        )
     # The robot falls where its time is over, so a person's has no end that was not asked for.
     seconds = arguments['seconds'] or (SCRIPT_SECONDS if scripted else 0.0)
     processes = [
@@ -22,7 +28,7 @@ def nodes(arguments):
                 'mode': 'balance',
                 'trim': arguments['trim'],
                 'seed': seed,
-                'excitation': arguments['excitation'],
+                'excitation': excitation_of(arguments),
             },
             required=True,
         ),
@@ -56,6 +62,13 @@ def nodes(arguments):
     return processes
 
 
+def excitation_of(arguments):
+    """Return how much the robot is disturbed: a real one not at all, unless it is asked for."""
+    if arguments['excitation'] >= 0.0:
+        return arguments['excitation']
+    return 0.5 if arguments['robot'] == VIRTUAL else 0.0
+
+
 GRAPH = Graph(
     arguments=(
         TASK,
@@ -74,9 +87,10 @@ GRAPH = Graph(
         ),
         Argument(
             'excitation',
-            0.5,
+            -1.0,
             'Torque noise, knocks and changing gains, so that there is something to learn from; '
-            '0: none, 1: as much as the scripted operator of record_demo',
+            '1: as much as the scripted operator of record_demo; below 0: 0.5 for the virtual '
+            'robot, none for a real one',
         ),
         Argument('output', 'runs/teleop', 'Folder of the takes'),
     ),

@@ -16,6 +16,7 @@ from driver_bench import PATIENT
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.data.dataset import load_bags
 from h2o_ros.data.streams import BALANCE_CONTROLLER, OPERATOR, POLICY
+from h2o_ros.launching.command import load_graph
 from h2o_ros.robot.balance import BalanceController
 from h2o_ros.robot.pilot import FIRM
 from h2o_ros.task import Task, load_task
@@ -133,6 +134,17 @@ def test_what_cannot_run_is_one_line_before_anything_starts(
     assert code == 2
     assert complaint in text
     assert text.count('\n') == 1
+
+
+def test_no_script_drives_and_nothing_disturbs_a_real_robot(run):
+    code, text = run('record_teleop.launch.py', 'robot:=wheel_legged')
+    assert (code, text.count('\n')) == (2, 1)
+    assert 'a script drives the virtual robot alone' in text
+    graph = load_graph(Path(__file__).parent.parent / 'launch' / 'record_teleop.launch.py')
+    for robot, expected in (('wheel_legged', 0.0), ('virtual', 0.5)):
+        nodes = graph.nodes(graph.read({'robot': robot, 'operator': 'keyboard'}))
+        server = next(node for node in nodes if node.executable == 'policy_server')
+        assert server.parameters['excitation'] == expected
 
 
 def test_without_motors_nothing_is_armed(run, balancing, tmp_path):
