@@ -30,6 +30,8 @@ PRIORITY = 20  # under SCHED_FIFO, below everything that is measured
 WATCHED = 2.2  # s at least, from the fault until somebody arms again
 FAULT_LASTS = 0.6  # s, of a pause or a cut
 POLL = 0.0005  # s
+REPORT_LAG = 0.005  # s; a report may cross the command on the bus
+ATTEMPTS = 3  # to configure a driver that has just begun
 TITLES = {
     'killed': 'policy server killed (SIGKILL)',
     'paused': 'policy server paused (SIGSTOP)',
@@ -134,8 +136,9 @@ class Trials:
     def _make_ready(self) -> None:
         person = self._person
         person.wait(lambda: person.status is not None, 'driver')
-        while person.is_in(DriverStatus.UNCONFIGURED) and not person.change('CONFIGURE'):
-            time.sleep(0.2)
+        for _ in range(ATTEMPTS):
+            if person.is_in(DriverStatus.UNCONFIGURED) and not person.change('CONFIGURE'):
+                time.sleep(0.2)
         person.wait(person.is_ready, 'ready')
 
     def _start_driver(self) -> None:
@@ -182,7 +185,7 @@ class Trials:
         ways = [self._last_fresh(heard, node, off_at) for node in (0, 1)]
         fresh_at = min(frame.time for frame in ways)
         sent = ways[0].value - ways[1].value  # the right motor is mirrored
-        again = [f for f in heard if f.time > off_at and _moves(f)]
+        again = [f for f in heard if _moves(f, off_at)]
         return {
             'ms': 1e3 * (off_at - fresh_at),
             'ms_from_fault': 1e3 * (off_at - begun),
@@ -208,10 +211,12 @@ class Trials:
         return sent[last]
 
 
-def _moves(frame: Heard) -> bool:
+def _moves(frame: Heard, off_at: float) -> bool:
+    """Say whether a frame after `off_at` arms, commands torque or tells of some."""
     if frame.name == 'Set_Axis_State':
-        return frame.value == CLOSED_LOOP
-    return frame.name != 'Estop' and frame.value != 0.0
+        return frame.time > off_at and frame.value == CLOSED_LOOP
+    lag = REPORT_LAG if frame.name == 'Get_Torques' else 0.0
+    return frame.time > off_at + lag and frame.name != 'Estop' and frame.value != 0.0
 
 
 @contextlib.contextmanager
