@@ -51,6 +51,25 @@ def drive(pilot, simulator, seconds, wish=None, late=0, start=0.0):
     return np.array(rows), falls
 
 
+@pytest.mark.parametrize('name', ['standing_still', 'moving_straight'])
+def test_in_shadow_it_rolls_to_and_fro_about_the_speed_of_the_task(name):
+    task = load_task(name)
+    endless = dataclasses.replace(task, horizon=10**9)
+    simulator = make_simulator(endless, 'standard', seed=2, reset='evaluation')
+    pilot = Pilot(task, PilotSettings(), Mode.SHADOW)
+    speeds = []
+    for step in range(16 * 200):
+        answer = pilot.answer(simulator.observation, step * task.period, act)
+        assert answer.shadow == pytest.approx(0.25)
+        row = simulator.step(answer.torque)
+        assert not row.terminated[0]
+        speeds.append(row.observation[0, task.observation_names.index('x_dot')])
+    middle = 0.2 if name == 'moving_straight' else 0.0
+    settled = np.array(speeds[8 * 200 :])
+    assert settled.mean() == pytest.approx(middle, abs=0.05)
+    assert np.ptp(settled) > 0.25
+
+
 @pytest.mark.parametrize(('model', 'late', 'trim'), [('standard', 1, 0.007), ('hard', 2, -0.12)])
 def test_it_stands_and_follows_also_with_further_delay(model, late, trim):
     simulator = make_simulator(ENDLESS, model, seed=1, reset='evaluation')

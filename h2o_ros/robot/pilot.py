@@ -16,6 +16,7 @@ import numpy as np
 
 from h2o_ros.robot.balance import BalanceController, Weights
 from h2o_ros.robot.excitation import Excitation, Unrest
+from h2o_ros.robot.hand import cruise_speed
 from h2o_ros.robot.pilot_settings import PilotSettings
 from h2o_ros.task import Task
 
@@ -23,6 +24,7 @@ from h2o_ros.task import Task
 # Held against two periods of further delay on the hard virtual robot: test/test_pilot.py.
 FIRM = Weights(theta=1.0, theta_dot=1.0, x=2.0, x_dot=2.0, torque=1.0, integral=1.0)
 LEASH = 1.0  # m; long enough to hold 15 mm of centre-of-mass offset before the trim is found
+SWAY, SWAY_PERIOD = 0.2, 4.0  # m/s, s
 GAP = 0.1  # s without an observation after which the robot may stand elsewhere
 
 
@@ -131,18 +133,18 @@ class Pilot:
             self._change(Mode.BALANCE, missing)
         source = Source.OPERATOR if self.holds(now) else Source.BALANCE_CONTROLLER
         shadow = torque if self.mode is Mode.SHADOW else None
-        return Answer(self._balance(observation, source), source, shadow)
+        return Answer(self._balance(observation, source, now), source, shadow)
 
-    def _balance(self, observation: np.ndarray, source: Source) -> np.ndarray:
+    def _balance(self, observation: np.ndarray, source: Source, now: float) -> np.ndarray:
         """Return the balance controller's torque (1, 1) while it or a person drives."""
         if not self._armed or self._source not in (Source.BALANCE_CONTROLLER, Source.OPERATOR):
             self._begin(observation)
         self._explain(source)
         self._source = source
+        wanted = self._wanted if source is Source.OPERATOR else self._sway(now)
         if not self._armed:
             self.velocity = 0.0
             return self._controller.act(observation)
-        wanted = self._wanted if source is Source.OPERATOR else 0.0
         step = self.settings.acceleration_limit * self.task.period
         self.velocity += min(max(wanted - self.velocity, -step), step)
         if self._excitation is None:
@@ -152,6 +154,18 @@ class Pilot:
             self._controller.gains = gains
         torque = self._controller.act(observation, self.velocity) + self._excitation.torque()
         return np.clip(torque, self.task.action_lower, self.task.action_upper).astype(np.float32)
+
+    def _sway(self, now: float) -> float:
+        """Return the speed (m/s) to go at where nobody steers: to and fro in shadow.
+
+        A robot at rest shows a policy little but the noise of its sensors, and answers to noise
+        say nothing of how it balances.
+        """
+        if self.mode is not Mode.SHADOW:
+            return 0.0
+        swing = SWAY * math.sin(2.0 * math.pi * now / SWAY_PERIOD)
+        limit = self.settings.velocity_limit
+        return min(max(cruise_speed(self.task.reward) + swing, -limit), limit)
 
     def _begin(self, observation: np.ndarray) -> None:
         """Stand or roll on from where the robot is: neither reference may jump."""

@@ -19,7 +19,7 @@ from h2o_ros.task import Task
 class ShadowLimits:
     """What a policy must keep to be handed the robot; shares and differences over the phase."""
 
-    shadow_seconds: float = setting(5.0, 's', 'length of the shadow phase', minimum=1.0)
+    shadow_seconds: float = setting(8.0, 's', 'length of the shadow phase', minimum=1.0)
     shadow_correlation: float = setting(
         0.5,
         '1',
