@@ -66,6 +66,7 @@ def nodes(arguments):
                 **{name: arguments[name] for name in SHADOW},
                 'record': arguments['record'],
                 'persist': learn,
+                'await_learner': learn,
                 'output': output,
             },
             required=True,

@@ -30,7 +30,8 @@ class Plan:
 
     seconds: to drive, 0 until stopped. settle: s of balancing before anything else. policy: hand
     the robot over to it after the shadow phase. record: a take of the whole run. persist: after a
-    trip wait until a person has armed the robot again, and go on, rather than end.
+    trip wait until a person has armed the robot again, and go on, rather than end. patience: s in
+    which every node must be there.
     """
 
     seconds: float
@@ -38,6 +39,7 @@ class Plan:
     policy: bool
     record: bool
     persist: bool
+    patience: float = BRING_UP
 
 
 class Tripped(RobotError):
@@ -128,7 +130,7 @@ class Supervision(threading.Thread):
 
     def _check_first(self) -> None:
         robot = self._robot
-        self._wait(lambda: not robot.is_present(), BRING_UP, self._who_is_missing)
+        self._wait(lambda: not robot.is_present(), self._plan.patience, self._who_is_missing)
         faults = robot.contract_faults()
         if faults:
             raise RobotError(f'not armed: {"; ".join(faults)}')
@@ -261,4 +263,5 @@ class Supervision(threading.Thread):
 
     def _who_is_missing(self) -> str:
         missing = ', '.join(self._robot.is_present())
-        return f'not heard within {BRING_UP:g} s: {missing}; do they run in this ROS domain?'
+        patience = f'{self._plan.patience:g} s'
+        return f'not heard within {patience}: {missing}; do they run in this ROS domain?'

@@ -16,9 +16,9 @@ from std_srvs.srv import Trigger
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.configuration import setting
 from h2o_ros.errors import RobotError
-from h2o_ros.msg import Action, DriverStatus, Observation, PilotStatus
+from h2o_ros.msg import Action, DriverStatus, LearnerStatus, Observation, PilotStatus
 from h2o_ros.nodes.common import CUT_OUT, EVERY, LATCHED, BaseNode, run, to_rows
-from h2o_ros.nodes.supervision import Plan, Supervision
+from h2o_ros.nodes.supervision import BRING_UP, Plan, Supervision
 from h2o_ros.report.drive import DriveFigures, write_drive
 from h2o_ros.report.output import prepare_output_folder
 from h2o_ros.robot.live_steps import LiveSteps
@@ -40,6 +40,8 @@ TRANSITIONS = {
     'cleanup': Transition.TRANSITION_CLEANUP,
 }
 
+LEARNER_START = 180.0  # s to load, to compile and to make the first updates at nice 19
+
 
 @dataclass(frozen=True)
 class Parameters(ShadowLimits):
@@ -52,6 +54,9 @@ class Parameters(ShadowLimits):
     record: bool = setting(True, '', 'record the run as one take')
     persist: bool = setting(
         False, '', 'after a trip wait until a person has armed the robot again, and go on'
+    )
+    await_learner: bool = setting(
+        False, '', 'bring nothing up before the learner learns: its start takes the whole machine'
     )
     output: str = setting('runs/drive', '', 'folder for the figures of the run')
 
@@ -68,6 +73,7 @@ class Supervisor(BaseNode):
         self._output = prepare_output_folder(parameters.output)
         self._driver: DriverStatus | None = None
         self._pilot: PilotStatus | None = None
+        self._learns = not parameters.await_learner
         self._steps = LiveSteps(self._task)
         self._drives: list[Transitions] = []
         self._driver_state: Client = self.create_client(
@@ -82,11 +88,15 @@ class Supervisor(BaseNode):
             settle=parameters.settle,
             policy=bool(parameters.policy),
             record=parameters.record,
+            patience=LEARNER_START if parameters.await_learner else BRING_UP,
             persist=parameters.persist,
         )
         self._supervision = Supervision(self, plan, self._shadow, self._when_done)
         self.create_subscription(DriverStatus, 'driver_status', self._on_driver, LATCHED)
         self.create_subscription(PilotStatus, 'pilot_status', self._on_pilot, LATCHED)
+        if parameters.await_learner:
+            topic = 'training/learner_status'
+            self.create_subscription(LearnerStatus, topic, self._on_learner, EVERY)
         self.create_subscription(Observation, 'observation', self._on_observation, EVERY)
         self.create_subscription(Action, 'applied_action', self._on_applied, EVERY)
         self.create_subscription(Action, 'shadow_action', self._on_shadow, EVERY)
@@ -97,6 +107,7 @@ class Supervisor(BaseNode):
         heard = {
             'hardware_driver': self._driver is not None and self._driver_state.service_is_ready(),
             'policy_server': self._pilot is not None,
+            'learner': self._learns,
             'bag_recorder': not self._settings.record
             or self._triggers['start_recording'].service_is_ready(),
         }
@@ -173,6 +184,9 @@ class Supervisor(BaseNode):
 
     def _on_driver(self, message: DriverStatus) -> None:
         self._driver = message
+
+    def _on_learner(self, _message: LearnerStatus) -> None:
+        self._learns = True
 
     def _on_pilot(self, message: PilotStatus) -> None:
         self._pilot = message
