@@ -104,6 +104,7 @@ class Person:
         return answer.success, answer.message
 
     def inject(self, fault):
+        assert self._inject.wait_for_service(20.0), 'virtual_robot'
         answer = self._answer(self._inject.call_async(InjectFault.Request(fault=fault)))
         assert answer.success, answer.message
 

@@ -487,7 +487,7 @@ def test_the_bus_is_that_of_the_driver_file_unless_an_argument_names_another(tmp
     graph = load_graph(SHIPPED / 'record_teleop.launch.py')
 
     def driver_of(**words):
-        processes = graph.nodes(graph.read(words))
+        processes = graph.nodes(graph.read({'operator': 'keyboard', **words}))
         return next(p for p in processes if p.executable == 'hardware_driver').parameters
 
     def bus_of(**words):
