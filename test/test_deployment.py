@@ -78,7 +78,7 @@ def test_a_policy_is_shadowed_handed_the_robot_and_recorded(run, balancing, tmp_
     output = tmp_path / 'deploy'
     code, text = run(
         'deploy_robot.launch.py', f'policy:={balancing}', 'seconds:=3.0',
-        'shadow_seconds:=2.0', f'output:={output}',
+        'shadow_seconds:=4.0', f'output:={output}',
     )  # fmt: skip
     assert code == 0, text
     drive = drive_of(output)
@@ -86,7 +86,7 @@ def test_a_policy_is_shadowed_handed_the_robot_and_recorded(run, balancing, tmp_
     assert drive['shadow_passed']
     assert drive['seconds'] == pytest.approx(3.0, abs=0.5)
     assert len(drive['policy_hash']) == 64
-    order = ['armed: the balance controller drives', 'shadow phase: 2 s', 'the policy drives']
+    order = ['armed: the balance controller drives', 'shadow phase: 4 s', 'the policy drives']
     assert sorted(order, key=text.index) == order
     dataset = load_bags(output / 'take_001', TASK)
     drove = set(dataset.sources.tolist())
