@@ -93,8 +93,8 @@ def test_a_policy_is_shadowed_handed_the_robot_and_recorded(run, balancing, tmp_
     assert drove == {BALANCE_CONTROLLER, POLICY}
     by_policy = dataset.transitions.select(dataset.sources == POLICY)
     assert len(by_policy) >= 400
-    # What was sent is what the policy says to what it saw. The bag pairs by stamps, the driver took
-    # what had come: by an IMU message or so the two differ, the more the busier the machine.
+    # What was sent is what the policy says to what it saw. The bag pairs by stamps, the driver
+    # took what had come: they differ by an IMU message or so, the more the busier the machine.
     expected = Policy.load(balancing).act(by_policy.observation)
     assert np.corrcoef(by_policy.action[:, 0], expected[:, 0])[0, 1] > 0.9
 
