@@ -6,9 +6,10 @@ from pathlib import Path
 from h2o_ros.algorithms.config import algorithm_names
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.errors import ConfigurationError
+from h2o_ros.launching.arguments import TASK
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
 from h2o_ros.launching.learning_graph import learning_nodes
-from h2o_ros.launching.robot_graph import ROBOT_ARGUMENTS, TASK, VIRTUAL, robot_nodes
+from h2o_ros.launching.robot_graph import ROBOT_ARGUMENTS, VIRTUAL, robot_nodes
 from h2o_ros.launching.ros import make_launch_description
 from h2o_ros.robot.shadow import ShadowLimits
 from h2o_ros.task import load_task

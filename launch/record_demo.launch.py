@@ -1,8 +1,9 @@
 """Record a scripted operator who drives the virtual robot in lockstep: the demonstration bag."""
 
+from h2o_ros.launching.arguments import TASK
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
 from h2o_ros.launching.ros import make_launch_description
-from h2o_ros.task import load_task, task_names
+from h2o_ros.task import load_task
 
 
 def nodes(arguments):
@@ -32,9 +33,7 @@ def nodes(arguments):
 
 GRAPH = Graph(
     arguments=(
-        Argument(
-            'task', 'standing_still', f'Task: {", ".join(task_names())}, or path of a YAML file'
-        ),
+        TASK,
         Argument('robot', 'standard', 'Virtual robot', ('standard', 'hard')),
         Argument('steps', 100000, 'Control steps to record'),
         Argument('seed', 0, 'Random seed of robot and operator'),

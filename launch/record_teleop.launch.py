@@ -1,8 +1,9 @@
 """Drive the robot through its balance controller and record what it does, one bag a take."""
 
 from h2o_ros.errors import ConfigurationError
+from h2o_ros.launching.arguments import TASK
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
-from h2o_ros.launching.robot_graph import ROBOT_ARGUMENTS, TASK, VIRTUAL, robot_nodes
+from h2o_ros.launching.robot_graph import ROBOT_ARGUMENTS, VIRTUAL, robot_nodes
 from h2o_ros.launching.ros import make_launch_description
 
 SCRIPT_SECONDS = 60.0

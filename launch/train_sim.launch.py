@@ -1,20 +1,19 @@
 """Train a policy from recordings and the simulator, and evaluate it on the virtual robot."""
 
 from h2o_ros.algorithms.config import algorithm_names
+from h2o_ros.launching.arguments import TASK
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
 from h2o_ros.launching.ros import make_launch_description
+from h2o_ros.launching.simulated_robots import evaluated_robots, exploring_robots
 from h2o_ros.run_lock import refuse_second_run
 from h2o_ros.sim.gaps import gap_names
-from h2o_ros.task import load_task, task_names
+from h2o_ros.task import load_task
 
 
 def nodes(arguments):
     """Return the learner, its simulator, and the virtual robot that stands for reality."""
     task, seed = arguments['task'], arguments['seed']
     load_task(task)
-    # Each but the learner may fail and come back: nothing is lost but the time.
-    again = {'respawn': True}
-    robot = {'namespace': 'virtual_robot', **again}
     return [
         NodeProcess(
             'learner',
@@ -30,21 +29,10 @@ def nodes(arguments):
             },
             required=True,
         ),
-        NodeProcess(
-            'sim_bridge',
-            parameters={
-                'task': task,
-                'gap': arguments['gap'],
-                'environments': arguments['environments'],
-                'seed': seed,
-            },
-            **again,
-        ),
-        NodeProcess(
-            'policy_server',
-            parameters={'task': task, 'deterministic': False, 'seed': seed},
-            remappings=(('policy', 'exploration_policy'),),
-            **again,
+        *exploring_robots(
+            task,
+            seed,
+            {'gap': arguments['gap'], 'environments': arguments['environments']},
         ),
         NodeProcess(
             'evaluator',
@@ -53,28 +41,15 @@ def nodes(arguments):
                 'evaluate_every': arguments['evaluate_every'],
                 'output': arguments['output'],
             },
-            **again,
+            respawn=True,
         ),
-        NodeProcess(
-            'sim_bridge',
-            parameters={
-                'task': task,
-                'model': arguments['robot'],
-                'environments': 10,
-                'seed': seed,
-                'reset': 'evaluation',
-            },
-            **robot,
-        ),
-        NodeProcess('policy_server', parameters={'task': task}, **robot),
+        *evaluated_robots(task, arguments['robot'], seed),
     ]
 
 
 GRAPH = Graph(
     arguments=(
-        Argument(
-            'task', 'standing_still', f'Task: {", ".join(task_names())}, or path of a YAML file'
-        ),
+        TASK,
         Argument(
             'bag', '', 'Recordings to learn from, separated by commas; empty: the demonstration'
         ),

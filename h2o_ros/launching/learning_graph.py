@@ -11,9 +11,9 @@ from typing import Any
 
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.launching.description import NodeProcess
+from h2o_ros.launching.simulated_robots import evaluated_robots, exploring_robots
 
 TRAINING = 'training'
-VIRTUAL_ROBOT = 'virtual_robot'
 LEAST_IMPORTANT = 19
 
 
@@ -25,12 +25,6 @@ def learning_nodes(arguments: dict[str, Any]) -> list[NodeProcess]:
             f'{arguments["checkpoint"]}: there is no such checkpoint to go on learning from; '
             'name one by checkpoint:=FILE'
         )
-    training: dict[str, Any] = {'namespace': TRAINING, 'nice': LEAST_IMPORTANT, 'respawn': True}
-    virtual: dict[str, Any] = {
-        'namespace': VIRTUAL_ROBOT,
-        'nice': LEAST_IMPORTANT,
-        'respawn': True,
-    }
     return [
         NodeProcess(
             'robot_bridge',
@@ -60,13 +54,7 @@ def learning_nodes(arguments: dict[str, Any]) -> list[NodeProcess]:
             nice=LEAST_IMPORTANT,
             required=True,
         ),
-        NodeProcess('sim_bridge', parameters={'task': task, 'seed': seed}, **training),
-        NodeProcess(
-            'policy_server',
-            parameters={'task': task, 'deterministic': False, 'seed': seed},
-            remappings=(('policy', 'exploration_policy'),),
-            **training,
-        ),
+        *exploring_robots(task, seed, namespace=TRAINING, nice=LEAST_IMPORTANT),
         NodeProcess(
             'evaluator',
             parameters={'task': task, 'output': output},
@@ -74,16 +62,5 @@ def learning_nodes(arguments: dict[str, Any]) -> list[NodeProcess]:
             nice=LEAST_IMPORTANT,
             respawn=True,
         ),
-        NodeProcess(
-            'sim_bridge',
-            parameters={
-                'task': task,
-                'model': arguments['model'],
-                'environments': 10,
-                'seed': seed,
-                'reset': 'evaluation',
-            },
-            **virtual,
-        ),
-        NodeProcess('policy_server', parameters={'task': task}, **virtual),
+        *evaluated_robots(task, arguments['model'], seed, nice=LEAST_IMPORTANT),
     ]

@@ -10,16 +10,13 @@ from h2o_ros.errors import ConfigurationError
 from h2o_ros.launching.description import Argument, NodeProcess
 from h2o_ros.robot.motor_settings import MotorSettings
 from h2o_ros.robot.safety_settings import SafetySettings
-from h2o_ros.task import load_task, task_names
+from h2o_ros.task import load_task
 
 VIRTUAL = 'virtual'
 ROBOTS = (VIRTUAL, 'wheel_legged')
 MOTORS = {field.name for field in fields(MotorSettings)}
 SAFETY = {field.name for field in fields(SafetySettings)}
 
-TASK = Argument(
-    'task', 'standing_still', f'Task: {", ".join(task_names())}, or path of a YAML file'
-)
 ROBOT_ARGUMENTS = (
     Argument('robot', VIRTUAL, 'The virtual robot, or the one on this machine', ROBOTS),
     Argument('model', 'standard', 'Which virtual robot', ('standard', 'hard')),
