@@ -21,12 +21,14 @@ class LiveSteps:
         self._task = task
         self._observations: dict[int, np.ndarray] = {}
         self._actions: dict[int, np.ndarray] = {}
+        self._newest = 0
         self._rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     def add_observation(self, step: int, observation: np.ndarray) -> None:
         """Take what the robot saw at control step `step`, (O,)."""
-        if self._observations and step < max(self._observations) - REMEMBERED:
+        if step < self._newest - REMEMBERED:
             self.forget()  # the driver was started again and counts anew
+        self._newest = max(self._newest, step)
         self._observations[step] = np.array(observation, np.float32)
         self._pair(step - 1)
         self._pair(step)
@@ -41,6 +43,7 @@ class LiveSteps:
         """Drop steps that are not whole yet."""
         self._observations.clear()
         self._actions.clear()
+        self._newest = 0
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -73,6 +76,7 @@ class LiveSteps:
             self._rows.append((parts[0], parts[1], parts[2]))
 
     def _drop_before(self, step: int) -> None:
+        """Forget what is older; what came first stands first."""
         for waiting in (self._observations, self._actions):
-            for old in [k for k in waiting if k < step]:
-                del waiting[old]
+            while waiting and (oldest := next(iter(waiting))) < step:
+                del waiting[oldest]
