@@ -20,7 +20,7 @@ from h2o_ros.data.dataset import load_bags
 from h2o_ros.data.streams import POLICY
 from h2o_ros.data.takes import takes_in
 from h2o_ros.errors import BagError, RobotError
-from h2o_ros.experiments.real_world_pictures import Deployment, draw_deployments, draw_rewards
+from h2o_ros.experiments.real_world_pictures import Deployment, draw_deployments, draw_recording
 from h2o_ros.report.output import prepare_output_folder
 from h2o_ros.task import Task, load_task
 from h2o_ros.transitions import Transitions, concatenate
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in options.tasks.split(','):
         task, folder = load_task(name), output / name
         takes = record(task, folder / 'recording', options)
-        draw_rewards(task, load_bags(takes, task).transitions, output / f'{name}_rewards.png')
+        draw_recording(task, load_bags(takes, task).transitions, output / f'{name}_rewards.png')
         deployments = []
         for algorithm in options.algorithms.split(','):
             policy = train(task, takes, algorithm, folder / algorithm, options)

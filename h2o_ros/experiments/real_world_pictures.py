@@ -11,18 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from h2o_ros.report.bag_picture import draw_rewards
+from h2o_ros.report.picture import field_label
 from h2o_ros.robot.hand import cruise_speed
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
 
 # Told apart by people who see colours otherwise, too.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
-LABELS = {
-    'theta': 'theta (rad)',
-    'theta_dot': 'theta_dot (rad/s)',
-    'x': 'x (m)',
-    'x_dot': 'x_dot (m/s)',
-}
 
 
 @dataclass(frozen=True)
@@ -47,14 +43,15 @@ def draw_deployments(
     task: Task, deployments: list[Deployment], seconds: float, path: Path
 ) -> None:
     """Draw tilt, place or speed, and cumulative reward over time, a line a deployment."""
-    place = 'x' if 'x' in task.observation_names else 'x_dot'
+    names = task.observation_names
+    place = 'x' if 'x' in names else 'x_dot'
     figure = Figure(figsize=(9, 9), layout='constrained')
     FigureCanvasAgg(figure)
     panels = figure.subplots(3, 1, sharex=True)
     for deployment, colour in zip(deployments, COLOURS, strict=False):
         _draw(task, deployment, place, colour, panels)
-    panels[0].set(ylabel=LABELS['theta'])
-    panels[1].set(ylabel=LABELS[place])
+    panels[0].set(ylabel=field_label(task, names.index('theta')))
+    panels[1].set(ylabel=field_label(task, names.index(place)))
     if place == 'x_dot':
         panels[1].axhline(cruise_speed(task.reward), color='black', linewidth=0.8, linestyle='--')
     panels[2].set(ylabel='cumulative reward', xlabel='time (s)', xlim=(0, seconds))
@@ -82,18 +79,11 @@ def _draw(task: Task, deployment: Deployment, place: str, colour: str, panels: l
         axes.plot(time[-1], curve[-1], 'o', color=colour, markersize=5)
 
 
-def draw_rewards(task: Task, rows: Transitions, path: Path) -> None:
+def draw_recording(task: Task, rows: Transitions, path: Path) -> None:
     """Draw the distribution of single rewards in a recording (figure 4)."""
     figure = Figure(figsize=(6, 4), layout='constrained')
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    lowest = float(np.percentile(rows.reward, 0.1))
-    edges = np.linspace(lowest, task.largest_reward, 80).tolist()
-    axes.hist(np.clip(rows.reward, lowest, None), edges, color=COLOURS[0])
-    axes.set(
-        xlabel='reward of one step',
-        ylabel='steps',
-        title=f'{task.name}: {len(rows)} recorded steps, mean {rows.reward.mean():.2f}',
-    )
-    axes.grid(alpha=0.3)
+    draw_rewards(axes, rows, task)
+    axes.set_title(f'{task.name}: {len(rows)} recorded steps')
     figure.savefig(path, dpi=110)

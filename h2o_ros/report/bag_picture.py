@@ -51,7 +51,7 @@ def draw_bags(title: str, bags: Sequence[BagFigures], task: Task, path: str | Pa
     top, bottom = figure.subfigures(2, 1, height_ratios=(1.15, 1.0))  # type: ignore[misc]
     coverage, rewards, actions = top.subplots(1, 3, width_ratios=(1.25, 1.0, 1.0))
     _draw_coverage(coverage, rows, task)
-    _draw_rewards(rewards, rows, task)
+    draw_rewards(rewards, rows, task)
     _draw_actions(actions, rows, drivers, task)
     curve = bottom.subplots()
     _draw_course(curve, rows, drivers, task)
@@ -88,7 +88,8 @@ def _draw_coverage(axes: Axes, rows: Transitions, task: Task) -> None:
         axes.legend(fontsize=11, loc='upper right', framealpha=0.9)
 
 
-def _draw_rewards(axes: Axes, rows: Transitions, task: Task) -> None:
+def draw_rewards(axes: Axes, rows: Transitions, task: Task) -> None:
+    """Draw the distribution of single rewards, their mean and the best possible."""
     axes.set_title('Reward of single steps', fontsize=13)
     best = task.largest_reward
     low = float(np.quantile(rows.reward, LEAST_SHARE))
