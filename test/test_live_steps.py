@@ -56,9 +56,23 @@ def test_a_driver_that_counts_anew_does_not_join_its_old_steps() -> None:
     steps = LiveSteps(TASK)
     steps.add_observation(1000, observed(1000))
     steps.add_action(1000, [0.3])
-    steps.add_observation(1, observed(1))
-    steps.add_action(1, [0.4])
-    steps.add_observation(2, observed(2))
+    for step in range(1, 1003):
+        steps.add_observation(step, observed(step))
+        if step != 1000:
+            steps.add_action(step, [0.4])
     rows = steps.take()
     assert rows is not None
-    np.testing.assert_allclose(rows.action, [[0.4]])
+    assert len(rows) == 1000  # all from 1 to 1001 but step 1000, whose action was the old one's
+    np.testing.assert_allclose(rows.action, 0.4)
+
+
+def test_an_action_that_comes_far_too_late_is_dropped() -> None:
+    steps = LiveSteps(TASK)
+    steps.add_observation(1, observed(1))
+    steps.add_observation(2, observed(2))
+    for step in range(3, 400):
+        steps.add_observation(step, observed(step))
+    steps.add_action(1, [0.5])
+    assert steps.take() is None
+    steps.add_action(390, [0.5])
+    assert len(steps) == 1
