@@ -1,9 +1,10 @@
-"""The recordings that the package ships, one a task."""
+"""Which recordings are meant: those named, or the one that the package ships for a task."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from h2o_ros.data.d4rl import ENVIRONMENTS, dataset_names
 from h2o_ros.errors import BagError, ConfigurationError
 from h2o_ros.task import Task, share_folder
 
@@ -26,6 +27,14 @@ def chosen_bags(names: str, task: Task) -> list[Path]:
 
 def demonstration_bag(task: Task) -> Path:
     """Return the shipped demonstration of a task; BagError where there is none."""
+    if task.name in ENVIRONMENTS.values():
+        environment = next(name for name, known in ENVIRONMENTS.items() if known == task.name)
+        known = [name for name in dataset_names() if name.startswith(environment)]
+        raise BagError(
+            f'task {task.name!r} learns from a dataset, and none was named; give bag:=NAME or '
+            f'bag:=FILE.hdf5 ({", ".join(known) or "none is here"}), or make one: '
+            f'h2o dataset make {environment}-medium-replay-v2'
+        )
     try:
         path = share_folder('bags') / f'{task.name}_demo'
     except ConfigurationError:

@@ -10,8 +10,7 @@ import numpy as np
 
 from h2o_ros.algorithms.config import H2OConfig, algorithm_names, load_config
 from h2o_ros.algorithms.trainer import Trainer
-from h2o_ros.data.dataset import load_bags
-from h2o_ros.data.demonstration import chosen_bags
+from h2o_ros.data.recorded import load_recorded
 from h2o_ros.episodes import Episodes
 from h2o_ros.experiments.training import evaluate, train
 from h2o_ros.report.evaluation import EpisodeFigures
@@ -32,7 +31,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser('h2o train', description=__doc__)
     parser.add_argument('--task', default='standing_still', help=', '.join(task_names()))
     parser.add_argument(
-        '--bag', default='', help='recordings, by commas; empty: the demonstration'
+        '--bag', default='', help='recordings or datasets, by commas; empty: the demonstration'
     )
     parser.add_argument('--algorithm', default='h2o', help=', '.join(algorithm_names()))
     parser.add_argument('--robot', default='standard', choices=('standard', 'hard'))
@@ -129,7 +128,7 @@ def figures(update: int, episodes: Episodes) -> EpisodeFigures:
 
 def _load_real(options: argparse.Namespace, task: Task, report: RunReport) -> Transitions:
     began = time.monotonic()
-    dataset = load_bags(chosen_bags(options.bag, task), task)
+    dataset = load_recorded(options.bag, task)
     report.message(f'{dataset.report}, loaded in {time.monotonic() - began:.1f} s')
     return dataset.transitions
 

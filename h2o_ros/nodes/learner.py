@@ -12,8 +12,7 @@ from std_srvs.srv import Trigger
 from h2o_ros.algorithms.config import H2OConfig, load_config
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.configuration import setting
-from h2o_ros.data.dataset import load_bags
-from h2o_ros.data.demonstration import chosen_bags
+from h2o_ros.data.recorded import load_recorded
 from h2o_ros.msg import Evaluation, TransitionBatch
 from h2o_ros.nodes.common import EVERY, BaseNode, run
 from h2o_ros.nodes.conversions import figures_from_message, transitions_from_message
@@ -37,7 +36,9 @@ class Parameters:
 
     task: str = setting('standing_still', '', 'task name or path of its YAML file')
     bag: str = setting(
-        '', '', 'recordings, separated by commas; empty takes the demonstration of the task'
+        '',
+        '',
+        'recordings or datasets, separated by commas; empty takes the demonstration of the task',
     )
     algorithm: str = setting('h2o', '', 'name in config/algorithms or path of a YAML file')
     seed: int = setting(0, '', 'random seed', minimum=0)
@@ -74,7 +75,7 @@ class Learner(BaseNode):
             config.updates_total,
             words_to_resume(parameters, Parameters()),
         )
-        self._real = self._load_bags() if config.real_batch else None
+        self._real = self._load_recorded() if config.real_batch else None
         self._trainer = self._make_trainer(config)
         self._first_update = self._trainer.updates
         self._pace = self._make_pace(config)
@@ -98,8 +99,8 @@ class Learner(BaseNode):
         )
         self._start = self.create_timer(LISTENING, self._begin)
 
-    def _load_bags(self) -> Transitions:
-        dataset = load_bags(chosen_bags(self._settings.bag, self._task), self._task)
+    def _load_recorded(self) -> Transitions:
+        dataset = load_recorded(self._settings.bag, self._task)
         self._report.message(str(dataset.report))
         return dataset.transitions
 
