@@ -66,10 +66,22 @@ class ActionField:
 
 @dataclass(frozen=True)
 class Termination:
-    """The end of an episode by failure: a function of rewards.TERMINATIONS and its limit."""
+    """The end of an episode by failure: a function of rewards.TERMINATIONS and its limits.
+
+    limit is read by `fallen`; bounds, (low, high) by field in its unit, by `outside`.
+    """
 
     name: str = setting('fallen', '', 'which', choices=tuple(rewards.TERMINATIONS))
     limit: float = setting(math.pi / 6, 'rad', 'largest tilt', minimum=0.0)
+    bounds: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse bounds that are not intervals, or that nobody would read."""
+        for name, pair in self.bounds.items():
+            if len(pair) != 2 or not pair[0] < pair[1]:
+                raise ValueError(f'bounds: {name}: expected [low, high], got {list(pair)}')
+        if bool(self.bounds) != (self.name == 'outside'):
+            raise ValueError('bounds: expected with the termination outside, and with no other')
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,8 @@ class Task:
     rate: control rate in Hz. horizon: control steps after which an episode is truncated.
     training_reset, evaluation_reset: half-widths of the uniform initial state by field name, in
     the field's unit; fields not named start at zero.
+    learning: settings of the algorithm that suit this task, by name; they replace those of the
+    algorithm's file.
     """
 
     name: str
@@ -91,6 +105,7 @@ class Task:
     termination: Termination = Termination()
     training_reset: dict[str, float] = field(default_factory=dict)
     evaluation_reset: dict[str, float] = field(default_factory=dict)
+    learning: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a task that could not be run."""
@@ -134,22 +149,41 @@ class Task:
         return np.array([entry.upper for entry in self.action], np.float32)
 
     @property
-    def largest_reward(self) -> float:
-        """The reward of one perfect step."""
-        return rewards.REWARDS[self.reward][1]
+    def largest_reward(self) -> float | None:
+        """The reward of one perfect step; None where the reward has no largest value."""
+        return rewards.REWARDS[self.reward].largest
 
-    def compute_reward(self, observation: np.ndarray, action: np.ndarray) -> np.ndarray:
-        """Return the reward of each row, (N,) float32, of observation (N, O) and action (N, A)."""
-        function = rewards.REWARDS[self.reward][0]
-        values = function(
-            _by_name(self.observation_names, observation), _by_name(self.action_names, action)
-        )
-        return np.asarray(values, np.float32)
+    @property
+    def needs_progress(self) -> bool:
+        """Whether the reward is unknown to who has observation and action alone.
+
+        Simulator and data set then bring it with each transition.
+        """
+        return rewards.REWARDS[self.reward].needs_progress
+
+    def compute_reward(
+        self, observation: np.ndarray, action: np.ndarray, progress: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the reward of each row, (N,) float32, of observation (N, O) and action (N, A).
+
+        progress: (N,) m/s, the mean velocity along x over the step, where `needs_progress`.
+        """
+        fields = _by_name(self.observation_names, observation)
+        if self.needs_progress:
+            if progress is None:
+                raise ConfigurationError(
+                    f'task {self.name}: observation and action do not tell its reward; take data '
+                    'that bring it, as data sets and the simulator do'
+                )
+            fields[rewards.PROGRESS] = progress
+        function = rewards.REWARDS[self.reward].function
+        return np.asarray(function(fields, _by_name(self.action_names, action)), np.float32)
 
     def compute_terminated(self, next_observation: np.ndarray) -> np.ndarray:
         """Say of each row of (N, O) whether the episode ends there by failure, (N,) bool."""
-        function = rewards.TERMINATIONS[self.termination.name]
-        return function(_by_name(self.observation_names, next_observation), self.termination.limit)
+        chosen = self.termination
+        fields = _by_name(self.observation_names, next_observation)
+        return rewards.TERMINATIONS[chosen.name](fields, chosen.limit, chosen.bounds)
 
     def contract(self) -> dict[str, Any]:
         """Return what a policy and a robot must agree on, as plain JSON values."""
@@ -236,7 +270,7 @@ def _check_units(task: Task, path: Path) -> None:
 def _check_reward_fields(task: Task, path: Path) -> None:
     zeros = np.zeros((1, len(task.observation)), np.float32)
     try:
-        task.compute_reward(zeros, np.zeros((1, len(task.action)), np.float32))
+        task.compute_reward(zeros, np.zeros((1, len(task.action)), np.float32), np.zeros(1))
         task.compute_terminated(zeros)
     except KeyError as err:
         raise ConfigurationError(

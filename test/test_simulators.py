@@ -232,7 +232,7 @@ def test_resets_fill_the_tasks_box_and_repeat_by_seed(model, task):
 def test_episodes_repeat_bit_by_bit(model, task):
     runs = []
     for _ in range(2):
-        simulator = make_simulator(task, model, batch=4, seed=5, gap='action_noise')
+        simulator = make_simulator(task, model, batch=4, seed=5, gap='joint_noise')
         actions = np.random.default_rng(0).normal(size=(40, 4, 1)).astype(np.float32)
         runs.append(np.stack([simulator.step(action).next_observation for action in actions]))
     assert np.array_equal(*runs)
@@ -296,7 +296,7 @@ def test_gaps_change_what_they_say(task):
     )
     assert heavy.opt.gravity == pytest.approx(2 * plain.opt.gravity)
     assert slippery.tendon_frictionloss == pytest.approx(0.3 * plain.tendon_frictionloss)
-    noisy = make_simulator(task, batch=2000, gap='action_noise', reset='evaluation', seed=1)
+    noisy = make_simulator(task, batch=2000, gap='joint_noise', reset='evaluation', seed=1)
     quiet = make_simulator(task, batch=2000, reset='evaluation', seed=1)
     still = np.zeros((2000, 1), np.float32)
     spread = noisy.step(still).next_observation[:, 1] - quiet.step(still).next_observation[:, 1]
@@ -386,4 +386,4 @@ def test_wrong_actions_are_refused(task):
 
 def test_every_name_is_listed():
     assert set(MODELS) <= set(model_names('wheel_legged'))
-    assert gap_names() == ['none', 'gravity', 'friction', 'action_noise']
+    assert gap_names() == ['none', 'gravity', 'friction', 'joint_noise', 'velocity_offset']

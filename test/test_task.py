@@ -23,7 +23,7 @@ def edited(tmp_path):
 
 
 def test_shipped_tasks_load():
-    assert task_names() == ['moving_straight', 'standing_still']
+    assert task_names() == ['half_cheetah', 'moving_straight', 'standing_still', 'walker2d']
     standing = load_task('standing_still')
     assert standing.observation_names == ['theta', 'theta_dot', 'x', 'x_dot']
     assert load_task('moving_straight').observation_names == ['theta', 'theta_dot', 'x_dot']
@@ -96,7 +96,9 @@ def test_a_mistake_is_named_in_one_line(edited, change, words):
 
 
 def test_unknown_task_lists_those_that_exist():
-    with pytest.raises(ConfigurationError, match='moving_straight, standing_still'):
+    with pytest.raises(
+        ConfigurationError, match='half_cheetah, moving_straight, standing_still, walker2d'
+    ):
         load_task('dancing')
 
 

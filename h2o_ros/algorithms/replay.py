@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from h2o_ros.algorithms.config import H2OConfig
+from h2o_ros.errors import ConfigurationError
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
 
@@ -54,6 +55,15 @@ class RowLayout:
         return self.reward + 2
 
 
+def _centre(task: Task) -> float:
+    """Return the task's largest reward, which reward_centre takes for 0."""
+    if task.largest_reward is None:
+        raise ConfigurationError(
+            f'task {task.name}: its reward has no largest value; set reward_centre: false'
+        )
+    return task.largest_reward
+
+
 def make_rows(batch: Transitions, config: H2OConfig, task: Task) -> Tensor:
     """Return the rows (N, width) of a batch; ValueError where its widths or numbers are wrong.
 
@@ -63,7 +73,7 @@ def make_rows(batch: Transitions, config: H2OConfig, task: Task) -> Tensor:
     """
     check_batch(batch, task)
     terminated = batch.terminated.astype(np.float32)
-    centre = task.largest_reward if config.reward_centre else 0.0
+    centre = _centre(task) if config.reward_centre else 0.0
     failure_value = -centre * config.reward_scale / (1.0 - config.discount)
     reward = (batch.reward - np.float32(centre)) * config.reward_scale
     reward = reward + config.discount * failure_value * terminated

@@ -91,12 +91,14 @@ def _draw_coverage(axes: Axes, rows: Transitions, task: Task) -> None:
 def draw_rewards(axes: Axes, rows: Transitions, task: Task) -> None:
     """Draw the distribution of single rewards, their mean and the best possible."""
     axes.set_title('Reward of single steps', fontsize=13)
-    best = task.largest_reward
+    best, name = task.largest_reward, 'best'
+    if best is None:
+        best, name = float(rows.reward.max()), 'largest'
     low = float(np.quantile(rows.reward, LEAST_SHARE))
     low = best - max(best - low, 1e-3) * 1.05
     shown = rows.reward[rows.reward >= low]
     axes.hist(shown, bins=60, range=(low, best), color=BLUE, weights=_percent(shown, rows))
-    axes.axvline(best, color=GREY, linestyle='--', linewidth=1.2, label=f'best: {best:g}')
+    axes.axvline(best, color=GREY, linestyle='--', linewidth=1.2, label=f'{name}: {best:g}')
     mean = float(rows.reward.mean())
     axes.axvline(mean, color=ORANGE, linewidth=2.0, label=f'mean: {mean:.4g}')
     axes.set_xlabel('reward (reward units)', fontsize=12)

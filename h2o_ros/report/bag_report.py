@@ -100,7 +100,7 @@ def _sum_lines(found: Sequence[tuple[BagFigures, Transitions]], task: Task) -> l
         f'  drove: {", ".join(drove)}',
         f'  besides: {", ".join(others) or "nothing out of order"}',
         f'  reward a step: mean {rows.reward.mean():.3g}, middle 90 % '
-        f'{_range(rows.reward)}, best possible {task.largest_reward:g}',
+        f'{_range(rows.reward)}{_best(task)}',
     ]
     for column in pick_state_fields(task):
         low, high = rows.observation[:, column].min(), rows.observation[:, column].max()
@@ -109,6 +109,10 @@ def _sum_lines(found: Sequence[tuple[BagFigures, Transitions]], task: Task) -> l
             f'{_range(rows.observation[:, column])}'
         )
     return lines
+
+
+def _best(task: Task) -> str:
+    return '' if task.largest_reward is None else f', best possible {task.largest_reward:g}'
 
 
 def _count(number: int, what: str) -> str:

@@ -78,14 +78,13 @@ def draw_run(figures: RunFigures, path: str | Path) -> Path:
 
 
 def pick_state_fields(task: Task) -> tuple[int, int]:
-    """Return the observation columns that panel two spans: theta and theta_dot, or the first."""
-    return _columns(task, ('theta', 'theta_dot'))
+    """Return the observation columns of panel two: tilt and its rate, or speed and tilt."""
+    return _columns(task, ('theta', 'theta_dot'), ('x_dot', 'pitch'))
 
 
 def pick_time_fields(task: Task) -> tuple[int, int]:
-    """Return the observation columns of panel three: theta and x, or x_dot where x is unseen."""
-    names = task.observation_names
-    return _columns(task, ('theta', 'x' if 'x' in names else 'x_dot'))
+    """Return the observation columns of panel three: tilt and x, or x_dot where x is unseen."""
+    return _columns(task, ('theta', 'x'), ('theta', 'x_dot'), ('pitch', 'x_dot'))
 
 
 def field_label(task: Task, column: int) -> str:
@@ -102,10 +101,12 @@ def density_level(counts: np.ndarray, share: float) -> float:
     return float(ordered[np.searchsorted(total, share * total[-1])])
 
 
-def _columns(task: Task, wanted: tuple[str, str]) -> tuple[int, int]:
+def _columns(task: Task, *choices: tuple[str, str]) -> tuple[int, int]:
+    """Return the columns of the first pair that the task observes, or its first two."""
     names = task.observation_names
-    if all(name in names for name in wanted):
-        return names.index(wanted[0]), names.index(wanted[1])
+    for first, second in choices:
+        if first in names and second in names:
+            return names.index(first), names.index(second)
     return 0, min(1, len(names) - 1)
 
 
@@ -132,8 +133,10 @@ def _draw_learning(returns: Axes, survival: Axes, figures: RunFigures) -> None:
     updates = np.array([e.update for e in evaluations]) / 1000.0
     episodes = np.concatenate([e.returns for e in evaluations]) / 1000.0
     counts = [e.episodes for e in evaluations]
-    best = task.largest_reward * task.horizon / 1000.0
-    returns.axhline(best, color=GREY, linestyle='--', linewidth=1.2, label='best possible')
+    best, worst = max(0.0, float(episodes.max())), min(0.0, float(episodes.min()))
+    if task.largest_reward is not None:
+        best = task.largest_reward * task.horizon / 1000.0
+        returns.axhline(best, color=GREY, linestyle='--', linewidth=1.2, label='best possible')
     returns.scatter(
         np.repeat(updates, counts), episodes, s=22, color=BLUE, alpha=0.35, linewidths=0,
         label='one episode',
@@ -141,7 +144,8 @@ def _draw_learning(returns: Axes, survival: Axes, figures: RunFigures) -> None:
     means = [e.returns.mean() / 1000.0 for e in evaluations]
     returns.plot(updates, means, color=ORANGE, linewidth=2.2, marker='o', ms=5, label='mean')
     returns.set_ylabel('return (thousands, reward units)', fontsize=12)
-    returns.set_ylim(min(0.0, float(episodes.min())) - 0.03 * best, 1.06 * best)
+    span = max(best, -worst, 1e-3)
+    returns.set_ylim(worst - 0.03 * span, best + 0.06 * span)
     returns.legend(fontsize=11, loc='lower right', framealpha=0.85)
     seconds = task.horizon * task.period
     shares = [100.0 * e.survived(task.horizon) / e.episodes for e in evaluations]

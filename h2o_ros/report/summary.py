@@ -173,12 +173,13 @@ def _figure_lines(summary: RunSummary) -> list[str]:
         f'{summary.simulated_steps:,} simulated steps in {format_duration(summary.duration)}'
     ]
     if figures['episodes']:
-        best = summary.task.largest_reward * summary.task.horizon
+        largest = summary.task.largest_reward
+        best = '' if largest is None else f' of {largest * summary.task.horizon:,.0f} possible'
         seconds = summary.task.horizon * summary.task.period
         lines.append(
             f'virtual robot, policy of update {figures["evaluated_update"]:,}: '
             f'{figures["survived"]} of {figures["episodes"]} episodes lasted {seconds:g} s, '
-            f'mean return {figures["mean_return"]:,.0f} of {best:,.0f} possible'
+            f'mean return {figures["mean_return"]:,.0f}{best}'
         )
     else:
         lines.append('virtual robot: no evaluation finished')

@@ -1,0 +1,106 @@
+"""The wheel-legged robot under a task: its plants take a torque, and its sensors tell the rest."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+
+from h2o_ros.errors import ConfigurationError
+from h2o_ros.robot.description import SIMULATOR, WHEEL_RADIUS, load_parameters, robot_folder
+from h2o_ros.sim.physics import Physics
+from h2o_ros.sim.plants import IdealPlant, VirtualPlant
+from h2o_ros.task import Task
+
+START_FIELDS = ('theta', 'theta_dot', 'x', 'x_dot')
+
+
+class WheelLegged:
+    """N wheel-legged robots, by the idealised model or by the virtual robot's."""
+
+    def __init__(
+        self, task: Task, plant: IdealPlant | VirtualPlant, widths: dict[str, float]
+    ) -> None:
+        """widths: half-widths of the uniform initial state by field name; others start at zero."""
+        _check_fields(task)
+        self.plant, self.batch = plant, plant.batch
+        self._names, self._widths = task.observation_names, widths
+
+    @property
+    def physics(self) -> Physics:
+        """The states of the robots."""
+        return self.plant.physics
+
+    @property
+    def model(self) -> mujoco.MjModel:
+        """The compiled model, the same for all robots."""
+        return self.plant.physics.model
+
+    def restart(self, rows: np.ndarray, generator: np.random.Generator) -> None:
+        """Place rows (indices) at random within the widths."""
+        draws = generator.uniform(-1.0, 1.0, (len(START_FIELDS), len(rows)))
+        start = {
+            name: self._widths.get(name, 0.0) * draw
+            for name, draw in zip(START_FIELDS, draws, strict=True)
+        }
+        self.plant.reset(rows, start)
+
+    def advance(self, action: np.ndarray) -> None:
+        """Hold the total torque (N, 1) N·m for one control period."""
+        self.plant.advance(action[:, 0])
+
+    def observe(self) -> np.ndarray:
+        """Return the observation (N, O) float32 in the task's order."""
+        values = _fields(self.plant.sensors())
+        return np.stack([values[name] for name in self._names], 1).astype(np.float32)
+
+    def motion(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return x (N,) m and its velocity (N,) m/s, as the sensors tell them."""
+        values = _fields(self.plant.sensors())
+        return values['x'], values['x_dot']
+
+    def sensors(self) -> dict[str, np.ndarray]:
+        """Return what the sensors read now, see h2o_ros.sim.plants."""
+        return self.plant.sensors()
+
+
+def make_wheel_legged(
+    task: Task, model: str, batch: int, widths: dict[str, float], generator: np.random.Generator
+) -> WheelLegged:
+    """Make N robots of 'simulator', or of a virtual robot as 'standard', 'hard' or a YAML file."""
+    folder = robot_folder(task.robot)
+    if model == SIMULATOR:
+        return WheelLegged(task, IdealPlant(folder / 'simulator.xml', batch, task.period), widths)
+    parameters = load_parameters(model, task.robot)
+    path = folder / 'virtual_robot.xml'
+    return WheelLegged(task, VirtualPlant(path, parameters, batch, task.period, generator), widths)
+
+
+def _fields(sensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what a task may observe, each (N,).
+
+    x is the way that the wheels rolled: radius times (mean wheel angle to the body + pitch).
+    """
+    pitch, rate = sensors['pitch'], sensors['pitch_rate']
+    angle = 0.5 * (sensors['left_wheel_position'] + sensors['right_wheel_position'])
+    speed = 0.5 * (sensors['left_wheel_velocity'] + sensors['right_wheel_velocity'])
+    return {
+        'theta': pitch,
+        'theta_dot': rate,
+        'x': WHEEL_RADIUS * (angle + pitch),
+        'x_dot': WHEEL_RADIUS * (speed + rate),
+    }
+
+
+def _check_fields(task: Task) -> None:
+    """Refuse a task whose fields this robot's models do not have."""
+    for name in task.observation_names:
+        if name not in START_FIELDS:
+            raise ConfigurationError(
+                f'task {task.name}: observation field {name!r} is not simulated; '
+                f'the models give {", ".join(START_FIELDS)}'
+            )
+    if task.action_names != ['torque']:
+        raise ConfigurationError(
+            f'task {task.name}: action {", ".join(task.action_names)} is not simulated; '
+            'the models take one field, torque'
+        )
