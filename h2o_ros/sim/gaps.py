@@ -1,4 +1,8 @@
-"""Named dynamics gaps: wrong physics put into a model on purpose (H2O paper, section 6.1)."""
+"""Dynamics gaps: wrong physics put into a model on purpose, in memory (H2O paper, section 6.1).
+
+A gap is written as names joined by +, each with its degree where it is not the paper's: gravity,
+friction+joint_noise, gravity:1.5; or as the path of a YAML file with fields of Gap.
+"""
 
 from __future__ import annotations
 
@@ -7,53 +11,86 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
+from h2o_ros.configuration import build, read_yaml, setting
 from h2o_ros.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
 class Gap:
-    """gravity, friction: factors; joint_noise: standard deviation added to every action field."""
+    """How far a simulator is from reality.
 
-    gravity: float = 1.0
-    friction: float = 1.0
-    joint_noise: float = 0.0
-    velocity_offset: float = 0.0
+    joint_noise acts on every field of the action, in the action's unit. velocity_offset is added
+    to every field too: velocity_offset times the velocity along x, where that is forward. Both
+    come after the action was clipped to the task's limits; a model's motors keep limits of their
+    own. Figure 3 of the paper has an offset that grows with the velocity, and does not say how.
+    """
+
+    gravity: float = setting(1.0, '', 'factor of gravity', minimum=0.0, maximum=100.0)
+    friction: float = setting(1.0, '', 'factor of every friction', minimum=0.0, maximum=100.0)
+    joint_noise: float = setting(
+        0.0, '', 'standard deviation of what is added to the action', minimum=0.0, maximum=100.0
+    )
+    velocity_offset: float = setting(
+        0.0, 's/m', 'what is added to the action per m/s forward', minimum=-100.0, maximum=100.0
+    )
 
     def disturb(
-        self, action: np.ndarray, speed: np.ndarray, generator: np.random.Generator
+        self, action: np.ndarray, speed: np.ndarray | None, generator: np.random.Generator
     ) -> np.ndarray:
-        """Return what acts (N, A) where action (N, A) was sent; speed (N,) m/s along x."""
+        """Return what acts (N, A) where action (N, A) was sent at a speed (N,) m/s along x."""
         if self.joint_noise:
             action = action + self.joint_noise * generator.standard_normal(action.shape)
-        if self.velocity_offset:
-            action = action + self.velocity_offset * speed[:, None].clip(0.0)
+        if self.velocity_offset and speed is not None:
+            action = action + self.velocity_offset * speed.clip(0.0)[:, None]
         return action
 
 
+NONE = 'none'
 NO_GAP = Gap()
-GAPS = {
-    'none': NO_GAP,
-    'gravity': Gap(gravity=2.0),
-    'friction': Gap(friction=0.3),
-    'joint_noise': Gap(joint_noise=1.0),
-    'velocity_offset': Gap(velocity_offset=0.05),
-}
+# The paper's degree of each; its figure 3 states none for velocity_offset.
+DEGREES = {'gravity': 2.0, 'friction': 0.3, 'joint_noise': 1.0, 'velocity_offset': 0.05}
+HELP = (
+    f'Dynamics gap put into the simulator on top: {NONE}, {", ".join(DEGREES)}, joined by +, with '
+    'a degree as gravity:1.5, or path of a YAML file'
+)
 
 
 def gap_names() -> list[str]:
     """List the gaps by name."""
-    return list(GAPS)
+    return [NONE, *DEGREES]
 
 
-def find_gap(name: str) -> Gap:
-    """Return a gap by name."""
-    if name not in GAPS:
-        raise ConfigurationError(f'gap {name!r} is unknown; choose one of {", ".join(GAPS)}')
-    return GAPS[name]
+def find_gap(text: str) -> Gap:
+    """Return the gap that a text states; ConfigurationError in one line where it states none."""
+    if text.endswith(('.yaml', '.yml')):
+        return build(Gap, read_yaml(text), text)
+    if text == NONE:
+        return NO_GAP
+    degrees: dict[str, float] = {}
+    for part in text.split('+'):
+        name, separator, degree = part.partition(':')
+        if name not in DEGREES:
+            raise ConfigurationError(
+                f'gap {text!r}: {name!r} is unknown; choose one of {", ".join(gap_names())}, '
+                'several joined by + (none stands alone), or give a .yaml file'
+            )
+        if name in degrees:
+            raise ConfigurationError(f'gap {text!r}: {name} is given twice; give it once')
+        degrees[name] = _degree(text, degree) if separator else DEGREES[name]
+    return build(Gap, degrees, f'gap {text!r}')
+
+
+def _degree(text: str, degree: str) -> float:
+    try:
+        return float(degree)
+    except ValueError as err:
+        raise ConfigurationError(
+            f'gap {text!r}: expected a number after the colon, as gravity:1.5, got {degree!r}'
+        ) from err
 
 
 def apply_gap(model: mujoco.MjModel, gap: Gap) -> None:
-    """Change gravity and every friction of a model in memory: joints, tyres, rolling, traction."""
+    """Change gravity and every friction of a model in memory: joints, contacts, rolling."""
     model.opt.gravity[:] *= gap.gravity
     model.geom_friction[:] *= gap.friction
     model.dof_frictionloss[:] *= gap.friction

@@ -1,13 +1,12 @@
 """Robots of joints and motors that run in a plane: HalfCheetah, Walker2d and their like.
 
-The models are Gymnasium's own files, read where its package lies. Every robot keeps an MjData of
-its own, so that the solver's warm start goes on from step to step as it does in Gymnasium, and
-the numbers are the same to the last bit; at this size that costs no more than mujoco.rollout.
+Every robot keeps an MjData of its own, so that the solver's warm start goes on from step to step
+as it does in Gymnasium, and the numbers are the same to the last bit; mujoco.rollout begins each
+call without one, and at this size costs as much.
 """
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import numpy as np
 from h2o_ros.configuration import build, read_yaml, setting
 from h2o_ros.errors import ConfigurationError, SimulationError
 from h2o_ros.robot.description import SIMULATOR, robot_folder
-from h2o_ros.sim.physics import read_model
+from h2o_ros.sim.gymnasium_models import compile_model, find_model
 from h2o_ros.sim.plants import substeps
 from h2o_ros.task import Task
 
@@ -51,6 +50,7 @@ class Locomotion:
         """Take a compiled model, which is shared by the robots and may be changed in memory."""
         self.model, self.batch, self._parameters = model, batch, parameters
         self._substeps = substeps(model, task.period)
+        self._nearly_a_period = (self._substeps - 0.5) * model.opt.timestep
         self._data = [mujoco.MjData(model) for _ in range(batch)]
         # Views into each MjData; its attributes would make new ones at each access.
         self._motors = [data.ctrl for data in self._data]
@@ -84,9 +84,9 @@ class Locomotion:
         control = action[:, self._motor_order]
         for row, data in enumerate(self._data):
             self._motors[row][:] = control[row]
-            before = data.time
+            due = data.time + self._nearly_a_period
             mujoco.mj_step(self.model, data, self._substeps)
-            if data.time < before:  # where numbers run away, MuJoCo begins anew
+            if data.time < due:  # where numbers run away, MuJoCo begins anew at time 0
                 raise SimulationError(
                     f'robot {row} left the finite numbers; check the gap and the actions'
                 )
@@ -100,9 +100,13 @@ class Locomotion:
         """Return the observation (N, O) float32 in the task's order."""
         return self._rows()[:, self._observed].astype(np.float32)
 
-    def motion(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return x (N,) m and its velocity (N,) m/s."""
-        return self._position[:, self._x].copy(), self._velocity[:, self._x_dot].copy()
+    def way(self) -> np.ndarray:
+        """Return how far along x the robots are, (N,) m."""
+        return self._position[:, self._x].copy()
+
+    def speed(self) -> np.ndarray:
+        """Return the body's velocity along x, (N,) m/s."""
+        return self._velocity[:, self._x_dot].copy()
 
     def sensors(self) -> dict[str, np.ndarray]:
         """Return every position and velocity as observed, each (N,), by the names tasks use."""
@@ -128,20 +132,7 @@ def make_locomotion(task: Task, model: str, batch: int) -> Locomotion:
             f'task {task.name}: training_reset and evaluation_reset belong to {path} with this '
             'robot (reset_position, reset_velocity); leave them out'
         )
-    return Locomotion(task, read_model(asset_path(parameters.xml)), parameters, batch)
-
-
-def asset_path(xml: str) -> Path:
-    """Return a model's file: a path, or the name of one that Gymnasium's package brings."""
-    if '/' in xml:
-        return Path(xml)
-    found = importlib.util.find_spec('gymnasium')
-    if found is None or found.origin is None:
-        raise ConfigurationError(
-            f'{xml}: this model comes with Gymnasium, which is not installed; '
-            'pip install -r requirements.txt'
-        )
-    return Path(found.origin).parent / 'envs' / 'mujoco' / 'assets' / xml
+    return Locomotion(task, compile_model(find_model(parameters.xml, path)), parameters, batch)
 
 
 def _columns(model: mujoco.MjModel) -> dict[str, int]:

@@ -34,8 +34,11 @@ class Robots(Protocol):
     def observe(self) -> np.ndarray:
         """Return what the robots see now, (N, O) float32 in the task's order."""
 
-    def motion(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return how far along x the robots are, (N,) m, and how fast, (N,) m/s."""
+    def way(self) -> np.ndarray:
+        """Return how far along x the robots are, (N,) m."""
+
+    def speed(self) -> np.ndarray:
+        """Return the velocity along x, (N,) m/s."""
 
     def sensors(self) -> dict[str, np.ndarray]:
         """Return what the sensors read now, each (N,)."""
@@ -110,11 +113,12 @@ class Simulator:
         """
         action = self._checked(action)
         observation = self._observation
-        x, x_dot = self.plant.motion()
-        acting = self._gap.disturb(action.astype(np.float64), x_dot, self._generator)
-        self.plant.advance(acting)
+        before = self.plant.way() if self.task.needs_progress else None
+        self.plant.advance(self._disturbed(action))
         next_observation = self.plant.observe()
-        progress = (self.plant.motion()[0] - x) / self.task.period
+        progress = None
+        if before is not None:
+            progress = (self.plant.way() - before) / self.task.period
         self._steps += 1
         self._ages += 1
         terminated = self.task.compute_terminated(next_observation)
@@ -141,6 +145,11 @@ class Simulator:
         if not np.isfinite(action).all():
             raise ValueError('action: expected finite numbers, got NaN or infinity')
         return np.clip(action, self.task.action_lower, self.task.action_upper)
+
+    def _disturbed(self, action: np.ndarray) -> np.ndarray:
+        """Return what the gap makes of the action (N, A), float64."""
+        speed = self.plant.speed() if self._gap.velocity_offset else None
+        return self._gap.disturb(action.astype(np.float64), speed, self._generator)
 
     def _restart(self, rows: np.ndarray) -> None:
         self.plant.restart(rows, self._generator)

@@ -53,10 +53,13 @@ class WheelLegged:
         values = _fields(self.plant.sensors())
         return np.stack([values[name] for name in self._names], 1).astype(np.float32)
 
-    def motion(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return x (N,) m and its velocity (N,) m/s, as the sensors tell them."""
-        values = _fields(self.plant.sensors())
-        return values['x'], values['x_dot']
+    def way(self) -> np.ndarray:
+        """Return how far along x the wheels have rolled, (N,) m."""
+        return _fields(self.plant.sensors())['x']
+
+    def speed(self) -> np.ndarray:
+        """Return the velocity along x, (N,) m/s."""
+        return _fields(self.plant.sensors())['x_dot']
 
     def sensors(self) -> dict[str, np.ndarray]:
         """Return what the sensors read now, see h2o_ros.sim.plants."""
