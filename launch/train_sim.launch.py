@@ -5,15 +5,17 @@ from h2o_ros.launching.arguments import TASK
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
 from h2o_ros.launching.ros import make_launch_description
 from h2o_ros.launching.simulated_robots import evaluated_robots, exploring_robots
+from h2o_ros.robot.description import check_model
 from h2o_ros.run_lock import refuse_second_run
-from h2o_ros.sim.gaps import gap_names
+from h2o_ros.sim.gaps import HELP, find_gap
 from h2o_ros.task import load_task
 
 
 def nodes(arguments):
     """Return the learner, its simulator, and the virtual robot that stands for reality."""
     task, seed = arguments['task'], arguments['seed']
-    load_task(task)
+    check_model(load_task(task).robot, arguments['robot'])
+    find_gap(arguments['gap'])
     return [
         NodeProcess(
             'learner',
@@ -53,9 +55,12 @@ GRAPH = Graph(
         Argument(
             'bag', '', 'Recordings to learn from, separated by commas; empty: the demonstration'
         ),
-        Argument('gap', 'none', 'Dynamics gap put into the simulator on top', tuple(gap_names())),
+        Argument('gap', 'none', HELP),
         Argument(
-            'robot', 'standard', 'Virtual robot that stands for reality', ('standard', 'hard')
+            'robot',
+            'standard',
+            'Model that stands for reality: standard or hard of the wheel-legged robot, standard '
+            'of the others, or path of a YAML file',
         ),
         Argument(
             'algorithm',

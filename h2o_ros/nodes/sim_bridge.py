@@ -23,10 +23,10 @@ class Parameters:
     """Parameters of the node."""
 
     task: str = setting('standing_still', '', 'task name or path of its YAML file')
-    model: str = setting(
-        'simulator', '', 'which model of the robot', choices=('simulator', 'standard', 'hard')
+    model: str = setting('simulator', '', 'which model of the robot, or path of a YAML file')
+    gap: str = setting(
+        'none', '', 'dynamics gap put into the model on top, or path of a YAML file'
     )
-    gap: str = setting('none', '', 'dynamics gap put into the model on top')
     environments: int = setting(32, '', 'robots in the batch', minimum=1, maximum=4096)
     seed: int = setting(0, '', 'random seed', minimum=0)
     reset: str = setting(

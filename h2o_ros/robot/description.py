@@ -96,6 +96,14 @@ def model_names(robot: str) -> list[str]:
     return [SIMULATOR, *sorted(path.stem for path in robot_folder(robot).glob('*.yaml'))]
 
 
+def check_model(robot: str, model: str) -> None:
+    """Refuse a model that a robot does not have; the path of a YAML file passes."""
+    if model not in model_names(robot) and not model.endswith(('.yaml', '.yml')):
+        raise ConfigurationError(
+            f'model {model!r} of {robot} is unknown; choose one of {", ".join(model_names(robot))}'
+        )
+
+
 def load_parameters(name_or_path: str | Path, robot: str = 'wheel_legged') -> RobotParameters:
     """Read a virtual robot by name (standard, hard) or by the path of a YAML file.
 
@@ -105,11 +113,7 @@ def load_parameters(name_or_path: str | Path, robot: str = 'wheel_legged') -> Ro
     path = Path(name_or_path)
     if path.suffix not in ('.yaml', '.yml'):
         path = robot_folder(robot) / f'{name_or_path}.yaml'
-        if not path.is_file():
-            raise ConfigurationError(
-                f'model {str(name_or_path)!r} of {robot} is unknown; '
-                f'choose one of {", ".join(model_names(robot))}'
-            )
+        check_model(robot, str(name_or_path))
     mapping = read_yaml(path)
     if 'base' in mapping:
         base = path.parent / f'{mapping.pop("base")}.yaml'

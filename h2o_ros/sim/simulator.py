@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 
 from h2o_ros.errors import ConfigurationError
-from h2o_ros.robot.description import SIMULATOR, model_names, robot_folder
+from h2o_ros.robot.description import SIMULATOR, check_model, robot_folder
 from h2o_ros.sim.gaps import NO_GAP, Gap, apply_gap, find_gap
 from h2o_ros.sim.locomotion import make_locomotion
 from h2o_ros.sim.wheel_legged import make_wheel_legged
@@ -173,11 +173,7 @@ def make_simulator(
     if batch < 1:
         raise ConfigurationError(f'batch: expected 1 robot or more, got {batch}')
     chosen = find_gap(gap)
-    if model not in model_names(task.robot) and not model.endswith(('.yaml', '.yml')):
-        raise ConfigurationError(
-            f'model {model!r} of {task.robot} is unknown; '
-            f'choose one of {", ".join(model_names(task.robot))}'
-        )
+    check_model(task.robot, model)
     generator = np.random.default_rng(seed)
     plant: Robots
     try:
