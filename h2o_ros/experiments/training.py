@@ -22,10 +22,12 @@ def train(
     environments: int = 32,
     after_chunk: Callable[[], None] = lambda: None,
     stopping: Callable[[], bool] = lambda: False,
+    every: int = 0,
 ) -> None:
     """Train to the end or until `stopping`; seeds are one batch, each with its own simulator.
 
-    A chunk is one control step of every simulated robot and the updates that it earns.
+    A chunk is one control step of every simulated robot and the updates that it earns. every:
+    `after_chunk` is called at each multiple of so many updates, too.
     """
     config = trainer.config
     simulators = [
@@ -38,9 +40,10 @@ def train(
             earned = (trainer.simulated_steps - config.warmup_steps) * config.updates_per_step
         else:
             earned = trainer.updates + environments
-        count = min(math.floor(earned), config.updates_total) - trainer.updates
-        if count > 0:
-            trainer.update(count)
+        end = min(math.floor(earned), config.updates_total)
+        while trainer.updates < end:
+            following = (trainer.updates // every + 1) * every if every else end
+            trainer.update(min(end, following) - trainer.updates)
             after_chunk()
 
 

@@ -58,7 +58,7 @@ def format_progress(progress: Progress) -> str:
 
 
 class ProgressLine:
-    """Shows Progress on a stream, standard error unless told otherwise.
+    """Shows Progress or a line of text on a stream, standard error unless told otherwise.
 
     every: s between two lines where the stream is not a terminal. clock: monotonic seconds.
     """
@@ -78,9 +78,9 @@ class ProgressLine:
         self._pending: str | None = None
         self._drawn = False
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: Progress | str) -> None:
         """Draw the line if its time has come; the newest is kept for `close`."""
-        self._pending = format_progress(progress)
+        self._pending = progress if isinstance(progress, str) else format_progress(progress)
         now = self._clock()
         if now - self._last >= self._period:
             self._last = now

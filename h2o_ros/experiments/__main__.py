@@ -1,0 +1,177 @@
+"""Run the paper's experiments: what is missing is trained, then tables and figures are made.
+
+    python -m h2o_ros.experiments table2 --seeds 2 --steps 200000
+    python -m h2o_ros.experiments own --task standing_still --algorithms h2o,sac --steps 20000
+    python -m h2o_ros.experiments merge A.csv B.csv --output C.csv
+
+A command that was interrupted or killed goes on where it was; several at once share a folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+
+from h2o_ros.errors import ConfigurationError, H2OError
+from h2o_ros.experiments.catalogue import Experiment, experiments, find_experiment, own
+from h2o_ros.experiments.cells import DEMONSTRATION, Cell, Datasets, canonical
+from h2o_ros.experiments.grid import Grid, run_here
+from h2o_ros.experiments.grid_progress import GridProgress
+from h2o_ros.experiments.merging import merge
+from h2o_ros.experiments.output import write_all
+from h2o_ros.experiments.results import Results
+from h2o_ros.experiments.results_folder import ResultsFolder
+from h2o_ros.experiments.runs import Settings
+
+LISTS = ('algorithms', 'datasets', 'gaps')
+PROGRAM = 'python -m h2o_ros.experiments'
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add, number = parser.add_argument, _at_least(1)
+    add(
+        'names', nargs='+', metavar='NAME', help=f'{", ".join(experiments())}, own; list says more'
+    )
+    add('--seeds', type=number, default=0, metavar='N', help='default: as many as the paper')
+    add('--first-seed', type=_at_least(0), default=0, metavar='N')
+    add('--steps', type=number, default=1_000_000, metavar='N', help='updates of a run')
+    add('--every', type=number, default=10_000, metavar='N', help='updates between evaluations')
+    add('--episodes', type=number, default=10, metavar='N', help='of each evaluation')
+    add('--robots', type=number, default=32, metavar='N', help='that are simulated at once')
+    add('--device', default='cpu', choices=('cpu', 'cuda'))
+    add('--threads', type=number, default=1, metavar='N', help='of the processor')
+    add('--batch-seeds', type=number, default=0, metavar='N',
+        help='seeds that train together; default: all of a cell on cuda, one on cpu')  # fmt: skip
+    add('--saving', type=float, default=300.0, metavar='S', help='seconds between checkpoints')
+    add('--output', default='runs/paper', metavar='FOLDER', help='default: %(default)s')
+    add('--known', default='', metavar='FILE', help='results made elsewhere; not made again')
+    add('--task', default='standing_still', help='of `own`')
+    for name in LISTS:
+        add(f'--{name}', default='', metavar='A,B', help=f'only these {name}; of `own`: all')
+    add('--show', action='store_true', help='train nothing; write what there is')
+    add('--place', default='', metavar='PAGE', help='put the tables into a Markdown page, too')
+    return parser.parse_args(words)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    words = sys.argv[1:] if words is None else words
+    try:
+        if not words or words[0] == 'list':
+            print(listing())
+            return 0
+        if words[0] == 'merge':
+            return merge(words[1:])
+        return run(parse(words))
+    except H2OError as err:
+        print(f'error: {err}', file=sys.stderr)
+        return 2
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train what is missing, then write tables and figures."""
+    chosen = [narrowed(experiment, options) for experiment in chosen_experiments(options)]
+    known = Results.read(options.known) if options.known else Results()
+    settings = Settings(
+        options.steps, options.every, options.episodes, options.robots, options.device,
+        options.threads, options.saving,
+    )  # fmt: skip
+    folder = ResultsFolder(options.output)
+    code = 0
+    for experiment in chosen:
+        seeds = range(options.first_seed, options.first_seed + (options.seeds or experiment.seeds))
+        together = options.batch_seeds or (len(seeds) if options.device == 'cuda' else 1)
+        cells = dict.fromkeys(map(canonical, experiment.cells))
+        grid = Grid(tuple(cells), tuple(seeds), settings, folder, together, known)
+        if not options.show and not train(grid, experiment):
+            code = 130
+        write_all(experiment, grid, options.place)
+        if code:
+            break
+    return code
+
+
+def train(grid: Grid, experiment: Experiment) -> bool:
+    """Train what is missing; False where Ctrl-C ended it early."""
+    data = Datasets()
+    grid.claim(data)
+    batches = grid.missing()
+    wanted, missing = len(grid.cells) * len(grid.seeds), sum(len(b.seeds) for b in batches)
+    print(f'{experiment.name}: {wanted} runs, {wanted - missing} of them done', flush=True)
+    progress = GridProgress(batches, grid.settings.steps)
+    try:
+        return run_here(grid, batches, data, progress)
+    finally:
+        progress.close()
+
+
+def chosen_experiments(options: argparse.Namespace) -> list[Experiment]:
+    """Return what was named; `own` is made of the lists given."""
+    found = []
+    for name in options.names:
+        if name != 'own':
+            found.append(find_experiment(name))
+            continue
+        given = {name: _words(options, name) for name in LISTS}
+        if not given['algorithms']:
+            raise ConfigurationError('own: name what to compare, --algorithms A,B')
+        datasets, gaps = given['datasets'] or [DEMONSTRATION], given['gaps'] or ['none']
+        made = own(options.task, given['algorithms'], datasets, gaps)
+        for cell in made.cells:
+            canonical(cell)
+        found.append(made)
+    return found
+
+
+def narrowed(experiment: Experiment, options: argparse.Namespace) -> Experiment:
+    """Return the experiment with the cells of --algorithms, --datasets and --gaps alone."""
+    if experiment.name == 'own':
+        return experiment
+    wanted = {field: _words(options, field + 's') for field in ('algorithm', 'dataset', 'gap')}
+    for field, values in wanted.items():
+        known = list(dict.fromkeys(getattr(cell, field) for cell in experiment.cells))
+        for value in values:
+            if value not in known:
+                raise ConfigurationError(
+                    f'--{field}s: {experiment.name} has no {field} {value!r}; choose among '
+                    f'{", ".join(known)}'
+                )
+    return dataclasses.replace(
+        experiment, left_out=tuple(c for c in experiment.cells if not _fits(c, wanted))
+    )
+
+
+def listing() -> str:
+    """Return what there is, a line each."""
+    known = experiments()
+    width = max(map(len, known))
+    lines = [f'  {name:{width}}  {e.title} ({len(e.cells)} cells)' for name, e in known.items()]
+    lines.append(f'  {"own":{width}}  any algorithms, datasets and gaps of a task')
+    lines.append(f'  {"merge":{width}}  join results of several folders or machines')
+    return '\n'.join([f'usage: {PROGRAM} NAME ...  (--help says more)', '', *lines])
+
+
+def _fits(cell: Cell, wanted: dict[str, list[str]]) -> bool:
+    return all(not values or getattr(cell, field) in values for field, values in wanted.items())
+
+
+def _words(options: argparse.Namespace, name: str) -> list[str]:
+    return [word.strip() for word in getattr(options, name).split(',') if word.strip()]
+
+
+def _at_least(least: int):
+    def number(text: str) -> int:
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f'expected {least} or more, got {text}')
+        return int(text)
+
+    return number
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

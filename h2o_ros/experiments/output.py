@@ -1,0 +1,54 @@
+"""What a grid leaves for people: the table as text and Markdown, the figure as PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from h2o_ros.errors import ConfigurationError
+from h2o_ros.experiments import figures
+from h2o_ros.experiments.catalogue import Experiment
+from h2o_ros.experiments.grid import Grid
+from h2o_ros.experiments.results import write_atomically
+from h2o_ros.experiments.tables import markdown, replace_section
+
+
+def write_all(experiment: Experiment, grid: Grid, page: str = '') -> None:
+    """Write and print the table, draw the figure where there is one, and say where they are.
+
+    page: a Markdown page to put them into, between marks of the experiment and its steps.
+    """
+    steps, folder, results = grid.settings.steps, grid.folder.path, grid.results()
+    text = markdown(experiment, results, steps)
+    path = folder / f'{experiment.name}.md'
+    write_atomically(path, text)
+    print(f'\n{text}\nwritten: {path}')
+    picture = None
+    if experiment.name in figures.DRAWN:
+        picture = folder / f'{experiment.name}.png'
+        if figures.DRAWN[experiment.name](experiment, results, grid, picture):
+            print(f'written: {picture}')
+        else:
+            print(f'{experiment.name}: nothing to draw yet')
+            picture = None
+    if page:
+        _place(experiment, steps, text, picture, Path(page))
+
+
+def _place(
+    experiment: Experiment, steps: int, text: str, picture: Path | None, page: Path
+) -> None:
+    name = f'{experiment.name} {steps}'
+    if picture is not None:
+        place = page.parent / 'pictures' / f'{experiment.name}_{steps}.png'
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(picture.read_bytes())
+        except OSError as err:
+            raise ConfigurationError(f'{place}: cannot be written ({err.strerror})') from err
+        text += f'\n![{experiment.title}](pictures/{place.name})\n'
+    try:
+        before = page.read_text(encoding='utf-8') if page.exists() else '# Results\n'
+    except OSError as err:
+        raise ConfigurationError(f'{page}: cannot be read ({err.strerror})') from err
+    write_atomically(page, replace_section(before, name, text))
+    print(f'placed: {page}, {name}')

@@ -1,0 +1,219 @@
+"""Results as one tidy table: a row for each evaluation of each run, whichever table asked for it.
+
+A run is a cell, a seed and a number of steps. It is read and written whole; a run that was not
+finished is in no results file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from h2o_ros.errors import ConfigurationError
+from h2o_ros.experiments.cells import UNUSED, Cell
+
+
+@dataclass(frozen=True)
+class Row:
+    """One evaluation of one run.
+
+    algorithm, task, dataset, gap, rows, overrides: the cell. digest: of the dataset's numbers.
+    recipe: digest of the settings that are not the package's defaults. seed, steps: the run, steps
+    being its number of updates. update: those made when this policy was evaluated. return_mean,
+    return_std: over `episodes` of the deterministic policy on the unchanged model, undiscounted.
+    score: D4RL's normalised score, NaN for a task without one. seconds: since the run began.
+    together: seeds trained in one batch. machine, version, date: by what and when.
+    """
+
+    algorithm: str
+    task: str
+    dataset: str
+    gap: str
+    rows: int
+    overrides: str
+    digest: str
+    recipe: str
+    seed: int
+    steps: int
+    update: int
+    return_mean: float
+    return_std: float
+    episodes: int
+    score: float
+    seconds: float
+    together: int
+    machine: str
+    version: str
+    date: str
+
+    @property
+    def run(self) -> RunKey:
+        """The run that this evaluation belongs to."""
+        cell = Cell(self.algorithm, self.task, self.dataset, self.gap, self.rows, self.overrides)
+        return RunKey(cell, self.seed, self.steps)
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+TYPES = {
+    field.name: {'int': int, 'float': float, 'str': str}[str(field.type)] for field in fields(Row)
+}
+
+
+class RunKey(NamedTuple):
+    """What tells runs apart."""
+
+    cell: Cell
+    seed: int
+    steps: int
+
+
+class Results:
+    """Finished runs, each with its evaluations in order of updates."""
+
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
+        """Rows of runs that were not finished are left out."""
+        gathered: dict[RunKey, list[Row]] = {}
+        for row in rows:
+            gathered.setdefault(row.run, []).append(row)
+        self._runs = {
+            key: tuple(sorted(curve, key=lambda row: row.update))
+            for key, curve in gathered.items()
+            if any(row.update == key.steps for row in curve)
+        }
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __contains__(self, key: RunKey) -> bool:
+        return key in self._runs
+
+    def __iter__(self) -> Iterator[RunKey]:
+        return iter(sorted(self._runs))
+
+    def curve(self, key: RunKey) -> tuple[Row, ...]:
+        """Return the evaluations of a run."""
+        return self._runs[key]
+
+    def final(self, key: RunKey) -> Row:
+        """Return the evaluation of a run's last policy."""
+        return self._runs[key][-1]
+
+    def of_cell(self, cell: Cell, steps: int) -> list[RunKey]:
+        """Return the runs of a cell with so many steps, by seed."""
+        return [key for key in self if key.cell == cell and key.steps == steps]
+
+    def digests(self) -> dict[str, str]:
+        """Return the digest of each dataset; ConfigurationError where one name has two."""
+        found: dict[str, str] = {}
+        for key in self:
+            row = self.final(key)
+            if row.dataset != UNUSED and found.setdefault(row.dataset, row.digest) != row.digest:
+                raise ConfigurationError(
+                    f'results of two datasets named {row.dataset} (digests {found[row.dataset]} '
+                    f'and {row.digest}); keep results of different data in different files'
+                )
+        return found
+
+    def joined(self, other: Results) -> Results:
+        """Return the runs of both; where both have one, that of this one."""
+        joined = Results()
+        joined._runs = other._runs | self._runs
+        joined.digests()
+        return joined
+
+    def thinned(self, every: int) -> Results:
+        """Return the same runs with the evaluations at multiples of `every`, and the last."""
+        return Results(
+            row for row in self.rows() if row.update % every == 0 or row.update == row.steps
+        )
+
+    def rows(self) -> Iterator[Row]:
+        """Go through every evaluation of every run, in order."""
+        for key in self:
+            yield from self._runs[key]
+
+    def write(self, path: str | Path) -> None:
+        """Write the file, whole or not at all."""
+        write_rows(self.rows(), path)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Results:
+        """Read a file; ConfigurationError names a line that is no result."""
+        results = cls(read_rows(path))
+        results.digests()
+        return results
+
+
+def write_rows(rows: Iterable[Row], path: str | Path) -> None:
+    """Write a results file, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(COLUMNS)
+    writer.writerows([_text(value) for value in astuple(row)] for row in rows)
+    write_atomically(path, text.getvalue())
+
+
+def read_rows(path: str | Path) -> list[Row]:
+    """Read a results file; ConfigurationError names a line that is no result."""
+    try:
+        lines = list(csv.reader(io.StringIO(Path(path).read_text(encoding='utf-8'))))
+    except OSError as err:
+        raise ConfigurationError(
+            f'{path}: cannot be read ({err.strerror}); check the path'
+        ) from err
+    except (csv.Error, UnicodeDecodeError) as err:
+        raise ConfigurationError(f'{path}: not a file of results ({err}); check the path') from err
+    if not lines or tuple(lines[0]) != COLUMNS:
+        raise ConfigurationError(
+            f'{path}: not a file of results; its first line must be {",".join(COLUMNS)}'
+        )
+    return [_row(values, f'{path}, line {number}') for number, values in enumerate(lines[1:], 2)]
+
+
+def write_atomically(path: str | Path, text: str) -> None:
+    """Write a text file beside the old one and rename it; ConfigurationError where that fails."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            'w', dir=path.parent, prefix=f'.{path.name}.', delete=False, encoding='utf-8'
+        ) as file:
+            part = Path(file.name)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.chmod(0o644)
+        part.replace(path)
+    except OSError as err:
+        raise ConfigurationError(
+            f'{path}: cannot be written ({err.strerror}); make room or correct its permissions'
+        ) from err
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return '' if math.isnan(value) else f'{value:.2f}'
+    return str(value)
+
+
+def _row(values: list[str], where: str) -> Row:
+    if len(values) != len(COLUMNS):
+        raise ConfigurationError(
+            f'{where}: expected {len(COLUMNS)} columns, got {len(values)}; correct the file'
+        )
+    taken: dict[str, Any] = {}
+    for name, value in zip(COLUMNS, values, strict=True):
+        try:
+            taken[name] = math.nan if name == 'score' and not value else TYPES[name](value)
+        except ValueError as err:
+            raise ConfigurationError(
+                f'{where}: {name}: expected {TYPES[name].__name__}, got {value!r}; correct it'
+            ) from err
+    return Row(**taken)

@@ -1,0 +1,153 @@
+"""The folder of a grid: its settings, finished runs, runs under way, and all results in one file.
+
+manifest.json     what all runs of this folder share; another grid is refused
+runs/KEY.csv      a finished run, written whole or not at all
+progress/KEY/     a batch of seeds under way: checkpoint and curve so far
+locks/            which process trains what: two commands may share a folder
+results.csv       every finished run, joined anew after each
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from h2o_ros.errors import ConfigurationError
+from h2o_ros.experiments.cells import Cell
+from h2o_ros.experiments.results import Results, Row, read_rows, write_atomically, write_rows
+from h2o_ros.locks import FileLock, HeldError
+from h2o_ros.report.output import prepare_output_folder
+
+FORMAT = 1
+PATIENCE = 10.0  # s that another process may take to join the results
+
+
+class ResultsFolder:
+    """The results of one grid, safe against a kill at any moment."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Make the folder where it is new."""
+        self.path = prepare_output_folder(path)
+        for name in ('runs', 'progress', 'locks'):
+            (self.path / name).mkdir(exist_ok=True)
+
+    def claim(self, settings: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> None:
+        """Note what the runs share; ConfigurationError where this folder is another grid's.
+
+        settings: the same for all runs. parts: by kind and name, as datasets by name; more of
+        them may join later, but none may change.
+        """
+        with self._exclusive():
+            path = self.path / 'manifest.json'
+            known = _read_manifest(path) if path.exists() else {'settings': dict(settings)}
+            for name, value in settings.items():
+                there = known['settings'].get(name)
+                if there != value:
+                    raise ConfigurationError(
+                        f'{path.parent}: holds results of another grid, with {name} {there} where '
+                        f'{value} is asked for now; give the same, or another --output'
+                    )
+            for kind, entries in parts.items():
+                _join(known.setdefault(kind, {}), entries, kind, path.parent)
+            text = json.dumps({'format': FORMAT, **known}, indent=1, sort_keys=True)
+            write_atomically(path, text + '\n')
+
+    def results(self) -> Results:
+        """Return every finished run."""
+        return Results(row for file in sorted(self._runs()) for row in read_rows(file))
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Keep the finished runs of these rows and join the results anew."""
+        finished = Results(rows)
+        for key in finished:
+            path = self.path / 'runs' / f'{_name(key.cell, [key.seed])}.csv'
+            write_rows(finished.curve(key), path)
+        with self._exclusive():
+            self.results().write(self.path / 'results.csv')
+
+    def place(self, cell: Cell, seeds: Sequence[int]) -> Path:
+        """Return the folder of a batch of seeds under way."""
+        return self.path / 'progress' / _name(cell, seeds)
+
+    def clear(self, cell: Cell, seeds: Sequence[int]) -> None:
+        """Remove the folder of a batch whose runs are finished."""
+        shutil.rmtree(self.place(cell, seeds), ignore_errors=True)
+
+    def begun(self, cell: Cell) -> list[tuple[int, ...]]:
+        """Return the batches of seeds of a cell that were begun and not finished."""
+        prefix = _name(cell, [])
+        found = [path.name.removeprefix(prefix) for path in self.path.glob('progress/*')]
+        numbers = [name.split('_') for name in found if name.replace('_', '').isdigit()]
+        return sorted(tuple(map(int, seeds)) for seeds in numbers)
+
+    def lock(self, cell: Cell, seed: int) -> FileLock | None:
+        """Take a run for this process; None where another has it."""
+        try:
+            return FileLock(self.path / 'locks' / _name(cell, [seed]))
+        except HeldError:
+            return None
+
+    def _runs(self) -> Iterator[Path]:
+        return self.path.glob('runs/*.csv')
+
+    def _exclusive(self) -> _Exclusive:
+        return _Exclusive(self.path / 'locks' / 'results')
+
+
+class _Exclusive:
+    """Waits for a lock, which is held for moments only."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self._lock = FileLock(self._path)
+                return
+            except HeldError as err:
+                if time.monotonic() > end:
+                    raise ConfigurationError(
+                        f'{self._path}: held by process {err.process} for more than '
+                        f'{PATIENCE:.0f} s; end it'
+                    ) from err
+                time.sleep(0.02)
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()
+
+
+def _name(cell: Cell, seeds: Sequence[int]) -> str:
+    return f'{cell.key}__seed_{"_".join(map(str, seeds))}'
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(path.read_text(encoding='utf-8'))
+        if known.pop('format') == FORMAT:
+            return known
+    except (OSError, ValueError, KeyError, AttributeError) as err:
+        raise ConfigurationError(f'{path}: damaged ({err}); choose another --output') from err
+    raise ConfigurationError(f'{path}: of another version; choose another --output')
+
+
+def _join(known: dict[str, Any], entries: Mapping[str, Any], kind: str, folder: Path) -> None:
+    for name, value in entries.items():
+        there = known.setdefault(name, value)
+        if there == value:
+            continue
+        differing = f'{there}, now {value}'
+        if isinstance(there, dict):
+            names = sorted(k for k in {*there, *value} if there.get(k) != value.get(k))
+            usual = 'as usual'
+            pairs = [f'{k} {there.get(k, usual)}, now {value.get(k, usual)}' for k in names]
+            differing = '; '.join(pairs)
+        raise ConfigurationError(
+            f'{folder}: holds results of another grid, with {kind} {name}: {differing}; '
+            'choose another --output'
+        )

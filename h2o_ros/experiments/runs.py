@@ -1,0 +1,188 @@
+"""One cell trained with some seeds: evaluations on the way, and all that an interruption needs.
+
+Several seeds train as one batch; each one's numbers are those it would have alone, up to rounding.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+import platform
+import re
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from h2o_ros.algorithms.trainer import Trainer
+from h2o_ros.data.d4rl import REFERENCE_RETURNS, normalised_score
+from h2o_ros.experiments import cells
+from h2o_ros.experiments.cells import UNUSED, Cell, Datasets
+from h2o_ros.experiments.results import Row, read_rows, write_rows
+from h2o_ros.experiments.training import evaluate, train
+from h2o_ros.task import Task, load_task
+
+REALITY = 'standard'  # the unchanged model, on which policies are judged
+EVALUATION_SEED = 10_000  # plus the run's: all algorithms meet the same initial states
+CHECKPOINT, CURVE = 'checkpoint.safetensors', 'curve.csv'
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all runs of a grid share.
+
+    steps: updates of a run. every: updates between two evaluations. episodes: of each. robots:
+    that are simulated at once. device, threads: what computes. saving: s between two checkpoints.
+    """
+
+    steps: int
+    every: int = 10_000
+    episodes: int = 10
+    robots: int = 32
+    device: str = 'cpu'
+    threads: int = 1
+    saving: float = 300.0
+
+
+class Run:
+    """A cell and the seeds that train together, in a folder that is theirs until they end."""
+
+    def __init__(
+        self, cell: Cell, seeds: Sequence[int], settings: Settings, folder: Path, data: Datasets
+    ) -> None:
+        """Begin, or go on from the folder's checkpoint."""
+        self.cell, self.seeds, self.settings = cell, tuple(seeds), settings
+        self.folder, self.task = folder, load_task(cell.task)
+        torch.set_num_threads(settings.threads)
+        folder.mkdir(parents=True, exist_ok=True)
+        config = cells.configuration(cell, settings.steps)
+        self._recipe = cells.digest_of_recipe(cells.recipe(config))
+        self._digest = data.digest(cell.dataset, self.task)
+        real = data.of_cell(cell, self.task)
+        self.rows: list[Row] = []
+        if (folder / CHECKPOINT).is_file():
+            path = folder / CHECKPOINT
+            self.trainer = Trainer.load(path, config, self.task, real, settings.device)
+            self._read_curve()
+        else:
+            self.trainer = Trainer(config, self.task, real, self.seeds, settings.device)
+        self._before = max((row.seconds for row in self.rows), default=0.0)
+        self._began = self._saved = time.monotonic()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last policy has been evaluated."""
+        return any(row.update == self.settings.steps for row in self.rows)
+
+    def train(
+        self,
+        tell: Callable[[Run], None] = lambda run: None,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Train to the end and say True; saved and False where `stopping` came first.
+
+        tell: called after each chunk of updates.
+        """
+
+        def after_chunk() -> None:
+            if self.trainer.updates % self.settings.every == 0:
+                self._evaluate()
+            tell(self)
+
+        # Robots that begin anew after an interruption do not repeat what they did at first.
+        seeds = [seed + 1_000_000 * self.trainer.updates for seed in self.seeds]
+        train(
+            self.trainer, self.task, seeds, self.cell.gap, self.settings.robots, after_chunk,
+            stopping, self.settings.every,
+        )  # fmt: skip
+        if self.trainer.updates < self.settings.steps:
+            self.save()
+            return False
+        if not self.finished:
+            self._evaluate()
+        return True
+
+    def save(self) -> None:
+        """Write a checkpoint; before the first update there is nothing to keep."""
+        if self.trainer.updates:
+            write_rows(self.rows, self.folder / CURVE)
+            self.trainer.save(self.folder / CHECKPOINT)
+        self._saved = time.monotonic()
+
+    def _evaluate(self) -> None:
+        for index, seed in enumerate(self.seeds):
+            episodes = evaluate(
+                self.trainer.policy(index), self.task, REALITY, self.settings.episodes,
+                EVALUATION_SEED + seed,
+            )  # fmt: skip
+            self.rows.append(self._row(seed, episodes.returns))
+        write_rows(self.rows, self.folder / CURVE)
+        if time.monotonic() - self._saved > self.settings.saving:
+            self.save()
+
+    def _row(self, seed: int, returns) -> Row:
+        mean = float(returns.mean())
+        return Row(
+            **dataclasses.asdict(self.cell),
+            digest=self._digest,
+            recipe=self._recipe,
+            seed=seed,
+            steps=self.settings.steps,
+            update=self.trainer.updates,
+            return_mean=mean,
+            return_std=float(returns.std()),
+            episodes=len(returns),
+            score=score(self.task, mean),
+            seconds=self._before + time.monotonic() - self._began,
+            together=len(self.seeds),
+            machine=machine(self.settings.device),
+            version=version(),
+            date=datetime.date.today().isoformat(),
+        )
+
+    def _read_curve(self) -> None:
+        """Take the evaluations up to the checkpoint; later ones will be made again."""
+        if (self.folder / CURVE).is_file():
+            rows = read_rows(self.folder / CURVE)
+            self.rows = [row for row in rows if row.update <= self.trainer.updates]
+
+
+def score(task: Task, mean_return: float) -> float:
+    """Return D4RL's normalised score, NaN for a task without one."""
+    known = task.name in REFERENCE_RETURNS
+    return normalised_score(task.name, mean_return) if known else math.nan
+
+
+@cache
+def machine(device: str) -> str:
+    """Return what computes, without commas."""
+    if device == 'cuda':
+        return torch.cuda.get_device_name().replace(',', ' ')
+    model = platform.processor() or platform.machine()
+    info = Path('/proc/cpuinfo')
+    if info.exists():
+        found = re.search(r'model name\s*:\s*(.+)', info.read_text(encoding='utf-8'))
+        model = found.group(1) if found else model
+    return model.replace(',', ' ')
+
+
+@cache
+def version() -> str:
+    """Return the version of this code: that of git in a checkout, else that of the package."""
+    source = Path(__file__).resolve().parents[2]
+    if (source / '.git').exists():
+        words = ['git', '-C', str(source), 'describe', '--always', '--dirty']
+        try:
+            return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            return UNUSED
+    try:
+        return metadata.version('h2o_ros')
+    except metadata.PackageNotFoundError:
+        return UNUSED
