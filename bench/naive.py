@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from h2o_ros.algorithms.config import H2OConfig
+from h2o_ros.algorithms.settings import AlgorithmConfig
 
 
 def mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
@@ -43,7 +43,7 @@ class Actor(nn.Module):
 class NaiveH2O:
     """One seed of H2O with the paper's losses; rows are tuples of (s, a, r, s', terminated)."""
 
-    def __init__(self, config: H2OConfig, observation: int, action: int) -> None:
+    def __init__(self, config: AlgorithmConfig, observation: int, action: int) -> None:
         self.config, self.target_entropy = config, -float(action)
         self.actor = Actor(observation, action, config.hidden)
         critics = [mlp(observation + action, config.hidden, 1) for _ in range(4)]

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from naive import NaiveH2O
 
 from h2o_ros.algorithms.arithmetic import fast_arithmetic
-from h2o_ros.algorithms.config import H2OConfig, load_config
+from h2o_ros.algorithms.config import AlgorithmConfig, load_config
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.task import ActionField, ObservationField, Task
 from h2o_ros.transitions import Transitions
@@ -39,8 +39,7 @@ from h2o_ros.transitions import Transitions
 ROWS = 100_000
 UPDATES = 16  # of one measurement: the block whose rows and noise are drawn at once
 HALF_CHEETAH = {
-    'real_batch': 128,
-    'sim_batch': 128,
+    'batch': 256,
     'classifier_batch': 256,
     'hidden': (256, 256),
     'classifier_hidden': (256, 256),
@@ -88,7 +87,7 @@ def medians_ms(calls: Mapping[str, Callable[[], None]], updates: int, rounds: in
     return [1e3 * statistics.median(each[1:]) for each in times.values()]
 
 
-def naive(config: H2OConfig, task: Task) -> Callable[[], None]:
+def naive(config: AlgorithmConfig, task: Task) -> Callable[[], None]:
     """Return a call that makes UPDATES of the naive version."""
     learner = NaiveH2O(config, len(task.observation), len(task.action))
     buffers = []
@@ -118,7 +117,7 @@ def naive(config: H2OConfig, task: Task) -> Callable[[], None]:
     return make
 
 
-def ours(config: H2OConfig, task: Task, seeds: int = 1, **changes: Any) -> Trainer:
+def ours(config: AlgorithmConfig, task: Task, seeds: int = 1, **changes: Any) -> Trainer:
     """Return a trainer with its rows; to update it takes sampling and noise, too."""
     real, sim = (random_transitions(task, ROWS, seed) for seed in range(2))
     trainer = Trainer(replace(config, **changes), task, real, range(seeds))
@@ -127,7 +126,7 @@ def ours(config: H2OConfig, task: Task, seeds: int = 1, **changes: Any) -> Train
     return trainer
 
 
-def compare(name: str, config: H2OConfig, task: Task, rounds: int, goal: float) -> None:
+def compare(name: str, config: AlgorithmConfig, task: Task, rounds: int, goal: float) -> None:
     """Print the time of an update in both precisions, and the ratios to the naive version's."""
     trainers = [ours(config, task, matmul_precision=word) for word in ('highest', 'medium')]
     calls = {
@@ -141,7 +140,7 @@ def compare(name: str, config: H2OConfig, task: Task, rounds: int, goal: float) 
     print(f'{name}, matmul_precision medium: {medium:.3f} ms, {plain / medium:.1f} x')
 
 
-def floor_ms(config: H2OConfig, task: Task) -> str:
+def floor_ms(config: AlgorithmConfig, task: Task) -> str:
     """Say how long the products of one update take at the core's best speed in float32."""
     trainer = ours(config, task, compile='off')
     with FlopCounterMode(display=False) as counter:

@@ -123,12 +123,12 @@ def can_compile():
 def test_five_updates_equal_the_official_code(golden, seeds, mode):
     if mode == 'on' and not can_compile():
         pytest.skip("needs a C++ compiler and Python's headers")
-    config = load_config('h2o_paper', classifier_batch=32)
+    config = load_config('h2o_paper')
     assert (config.gap_samples, config.hidden, config.tau) == (10, (32, 32), 5e-3)
     layout = RowLayout(4, 1)
     state = State(config, Shape(seeds, 4, 1))
     load_initial(state, golden, seeds)
-    make = make_step(state, 0.01, mode)
+    make = make_step(state, mode)
     for step in range(5):
         inputs = inputs_of(golden, step, config, layout, seeds)
         of_step = Rates(*(r[0] for r in rates(config, step, 1)))
@@ -158,12 +158,12 @@ def test_compiled_steps_keep_to_their_own_state_and_settings(golden):
     metrics: dict = {'on': [], 'off': []}
     for mode, results in metrics.items():
         for discount in (0.99, 0.5):
-            config = load_config('h2o_paper', classifier_batch=32, discount=discount)
+            config = load_config('h2o_paper', discount=discount, beta=discount)
             state = State(config, Shape(1, 4, 1))
             load_initial(state, golden, 1)
             state.agent_parameters.value.mul_(discount)
             inputs = inputs_of(golden, 0, config, RowLayout(4, 1), 1)
-            results.append(make_step(state, discount, mode)(inputs, of_step, True))
+            results.append(make_step(state, mode)(inputs, of_step, True))
     for compiled, plain in zip(metrics['on'], metrics['off'], strict=True):
         for name, value in plain.items():
             torch.testing.assert_close(compiled[name], value, rtol=0, atol=1e-5)

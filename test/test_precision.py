@@ -12,8 +12,7 @@ from h2o_ros.task import ActionField, ObservationField, Task
 from h2o_ros.transitions import Transitions
 
 HALF_CHEETAH = {
-    'real_batch': 128,
-    'sim_batch': 128,
+    'batch': 256,
     'classifier_batch': 256,
     'hidden': [256, 256],
     'classifier_hidden': [256, 256],

@@ -9,7 +9,7 @@ import torch
 from h2o_ros.algorithms import tensor_file
 from h2o_ros.algorithms.config import algorithm_names, load_config
 from h2o_ros.algorithms.trainer import Trainer
-from h2o_ros.errors import CheckpointError, ConfigurationError
+from h2o_ros.errors import CheckpointError
 from h2o_ros.task import load_task
 from h2o_ros.transitions import Transitions
 
@@ -35,7 +35,7 @@ def trainer_of(name, seeds=(0,), real=True, **changes):
     """Return a small trainer with simulated rows, each seed's its own."""
     config = load_config(name, **(SMALL | changes))
     trainer = Trainer(config, TASK, transitions(300) if real else None, seeds)
-    if config.sim_batch:
+    if config.needs_simulated:
         for index, seed in enumerate(seeds):
             trainer.add_simulated(transitions(200 + 10 * seed, 100 + seed), index)
     return trainer
@@ -246,31 +246,3 @@ def test_a_crash_while_saving_leaves_the_old_checkpoint(saved, monkeypatch):
 def test_saving_into_no_folder_is_one_line(tmp_path):
     with pytest.raises(CheckpointError, match='cannot be written'):
         trainer_of('h2o').save(tmp_path / 'missing' / 'checkpoint.safetensors')
-
-
-@pytest.mark.parametrize(
-    ('changes', 'text'),
-    [
-        ({'bata': 1}, "unknown field 'bata'"),
-        ({'discount': 1.5}, 'discount: expected'),
-        ({'omega': 'some'}, 'omega: expected one of'),
-        ({'real_batch': 0}, 'classifiers: need'),
-        ({'hidden': [0]}, 'hidden'),
-        ({'gap_minimum': 1e-45}, 'gap_minimum'),
-        ({'classifiers': False}, 'dynamics_ratio'),
-    ],
-)
-def test_wrong_settings_are_refused(changes, text):
-    with pytest.raises(ConfigurationError, match=text):
-        load_config('h2o', **changes)
-
-
-def test_unknown_algorithm_names_the_known_ones():
-    with pytest.raises(ConfigurationError, match='real_only'):
-        load_config('h3o')
-
-
-def test_beta_by_task():
-    config = load_config('h2o_paper')
-    betas = [config.beta_of(name) for name in ('standing_still', 'moving_straight', 'another')]
-    assert betas == [0.1, 1.0, 0.01]

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from h2o_ros.algorithms import tensor_file
-from h2o_ros.algorithms.config import H2OConfig, config_from
+from h2o_ros.algorithms.config import config_from
+from h2o_ros.algorithms.settings import AlgorithmConfig
 from h2o_ros.errors import CheckpointError
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
@@ -23,7 +24,7 @@ from h2o_ros.transitions import Transitions
 if TYPE_CHECKING:
     from h2o_ros.algorithms.trainer import Trainer
 
-KIND = 'h2o_ros checkpoint 1'
+KIND = 'h2o_ros checkpoint 2'
 WAY_OUT = 'resume from an older checkpoint or start anew'
 
 
@@ -54,7 +55,7 @@ def save(trainer: Trainer, path: str | Path) -> None:
 def load(
     cls: type[Trainer],
     path: str | Path,
-    config: H2OConfig | None,
+    config: AlgorithmConfig | None,
     task: Task,
     real: Transitions | None,
     device: str,
@@ -99,7 +100,7 @@ def _check_task(path: str | Path, document: dict, task: Task) -> None:
         )
 
 
-def _check_config(path: str | Path, stored: H2OConfig, given: H2OConfig) -> None:
+def _check_config(path: str | Path, stored: AlgorithmConfig, given: AlgorithmConfig) -> None:
     mine, theirs = stored.as_mapping(), given.as_mapping()
     mine['updates_total'] = theirs['updates_total']  # a run may be made longer or shorter
     differing = [

@@ -39,7 +39,7 @@ OPTIONS: dict[str, str | int | bool | Callable] = {
 }
 
 
-def make_step(state: State, beta: float, mode: str) -> Step:
+def make_step(state: State, mode: str) -> Step:
     """Return a function that makes one update of `state`; its first call settles the precision.
 
     mode: 'on', 'off', or 'auto', which compiles on a processor and takes the plain update where
@@ -49,17 +49,17 @@ def make_step(state: State, beta: float, mode: str) -> Step:
 
     def step(inputs: Inputs, rates: Rates, measure: bool) -> dict[str, Tensor]:
         if not settled:
-            settle_precision(state, inputs, beta)
-            settled.append(_make_step(state, beta, mode))
+            settle_precision(state, inputs)
+            settled.append(_make_step(state, mode))
         return settled[0](inputs, rates, measure)
 
     return step
 
 
-def _make_step(state: State, beta: float, mode: str) -> Step:
+def _make_step(state: State, mode: str) -> Step:
 
     def plain(inputs: Inputs, rates: Rates, measure: bool) -> dict[str, Tensor]:
-        return update(state, inputs, rates, beta, measure)
+        return update(state, inputs, rates, measure)
 
     if mode == 'off' or (mode == 'auto' and state.target.device.type != 'cpu'):
         return plain

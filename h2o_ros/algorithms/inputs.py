@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from h2o_ros.algorithms.config import H2OConfig
 from h2o_ros.algorithms.replay import RowLayout
+from h2o_ros.algorithms.settings import AlgorithmConfig
 
 
 class Noise(NamedTuple):
@@ -51,7 +51,7 @@ class Inputs(NamedTuple):
 
 
 def prepare(
-    config: H2OConfig,
+    config: AlgorithmConfig,
     layout: RowLayout,
     agent_rows: Tensor,
     classifier_rows: Tensor,

@@ -20,7 +20,7 @@ BOUND = 0.1  # of the length of a network's gradient; less than the batch's own 
 BFLOAT16_FLAGS = ('avx512_bf16', 'amx_bf16', 'bf16')  # Intel and AMD, Intel, ARM
 
 
-def settle_precision(state: State, inputs: Inputs, beta: float) -> None:
+def settle_precision(state: State, inputs: Inputs) -> None:
     """Go back to float32 products, and say so, where bfloat16 does not serve."""
     if state.factors == torch.float32:
         return
@@ -28,7 +28,7 @@ def settle_precision(state: State, inputs: Inputs, beta: float) -> None:
     if not multiplies_bfloat16(state.target.device):
         reason = 'this processor has no bfloat16 products'
     else:
-        errors = gradient_errors(state, inputs, beta)
+        errors = gradient_errors(state, inputs)
         worst = max(errors, key=lambda name: errors[name])
         if not errors[worst] <= BOUND:
             reason = f'the gradient of {worst} would be {errors[worst]:.0%} off, over {BOUND:.0%}'
@@ -45,12 +45,12 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     return any(flags.get(name, False) for name in BFLOAT16_FLAGS)
 
 
-def gradient_errors(state: State, inputs: Inputs, beta: float) -> dict[str, float]:
+def gradient_errors(state: State, inputs: Inputs) -> dict[str, float]:
     """Return how far each network's gradient is from float32's, over the length of that."""
     factors = state.factors
-    rounded = _gradients(state, inputs, beta)
+    rounded = _gradients(state, inputs)
     state.factors = torch.float32
-    exact = _gradients(state, inputs, beta)
+    exact = _gradients(state, inputs)
     state.factors = factors
     return {
         name: float((rounded[name] - gradient).norm() / gradient.norm())
@@ -58,10 +58,10 @@ def gradient_errors(state: State, inputs: Inputs, beta: float) -> dict[str, floa
     }
 
 
-def _gradients(state: State, inputs: Inputs, beta: float) -> dict[str, Tensor]:
+def _gradients(state: State, inputs: Inputs) -> dict[str, Tensor]:
     gradients, gap, agent = {}, None, state.agent_parameters
     if state.config.classifiers:
         _, gradients['classifiers'] = classifier_gradient(state, inputs)
         gap = dynamics_gap(state, inputs.gap, inputs.drawn)
-    of_agent, _ = agent_gradient(state, inputs, gap, beta, measure=False)
+    of_agent, _ = agent_gradient(state, inputs, gap, measure=False)
     return {**gradients, **{name: of_agent[agent.span(name)] for name in ('actor', 'critics')}}

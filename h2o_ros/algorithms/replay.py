@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from h2o_ros.algorithms.config import H2OConfig
+from h2o_ros.algorithms.settings import AlgorithmConfig
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
@@ -64,7 +64,7 @@ def _centre(task: Task) -> float:
     return task.largest_reward
 
 
-def make_rows(batch: Transitions, config: H2OConfig, task: Task) -> Tensor:
+def make_rows(batch: Transitions, config: AlgorithmConfig, task: Task) -> Tensor:
     """Return the rows (N, width) of a batch; ValueError where its widths or numbers are wrong.
 
     Only `terminated` cuts the bootstrap. Actions are clipped to the task's limits, which is what
@@ -119,7 +119,7 @@ class Scaling:
     gap_deviation: Tensor
 
     @classmethod
-    def fit(cls, parts: Sequence[Tensor], config: H2OConfig, task: Task) -> Scaling:
+    def fit(cls, parts: Sequence[Tensor], config: AlgorithmConfig, task: Task) -> Scaling:
         """Take each seed's means and deviations from its rows (N, W), actions by their limits."""
         columns = [_fit(rows, config, task) for rows in parts]
         return cls(*(torch.stack(column) for column in zip(*columns, strict=True)))
@@ -144,7 +144,7 @@ class Scaling:
         return torch.addcmul(self.shift[:, None, :o], observation, self.scale[:, None, :o])
 
 
-def _fit(rows: Tensor, config: H2OConfig, task: Task) -> tuple[Tensor, Tensor, Tensor]:
+def _fit(rows: Tensor, config: AlgorithmConfig, task: Task) -> tuple[Tensor, Tensor, Tensor]:
     layout = RowLayout(len(task.observation), len(task.action))
     o, scale, shift = layout.observation, torch.ones(layout.width), torch.zeros(layout.width)
     states = rows[:, :o].double()

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from h2o_ros.algorithms.config import H2OConfig
 from h2o_ros.algorithms.inputs import Inputs, Noise, prepare
 from h2o_ros.algorithms.replay import RowLayout, Scaling, SimulatedRows
+from h2o_ros.algorithms.settings import AlgorithmConfig
 
 BLOCK = 16
 PURPOSES = {'networks': 0, 'update': 1, 'action': 2, 'gap': 3}
@@ -29,7 +29,7 @@ def generator(seed: int, purpose: str, number: int = 0) -> torch.Generator:
 class Sampler:
     """Draws and arranges the inputs of updates for several seeds."""
 
-    def __init__(self, config: H2OConfig, layout: RowLayout, seeds: tuple[int, ...]) -> None:
+    def __init__(self, config: AlgorithmConfig, layout: RowLayout, seeds: tuple[int, ...]) -> None:
         self.config, self.layout, self.seeds = config, layout, seeds
         o, a = layout.observation, layout.action
         self._each = config.classifier_batch if config.classifiers else 0
@@ -101,10 +101,10 @@ class Sampler:
         width = self.layout.width
         none = simulated.rows.new_empty(updates, s, 0, width)
         real_rows = sim_rows = none
-        if real is not None and config.real_batch:
+        if real is not None and config.needs_real:
             index = (from_real * len(real)).long()
             real_rows = real.index_select(0, index.flatten()).view(updates, s, -1, width)
-        if config.sim_batch:
+        if config.needs_simulated:
             filled = torch.tensor([[simulated.filled(i)] for i in range(s)], device=uniform.device)
             start = torch.arange(s, device=uniform.device)[:, None] * simulated.capacity
             index = (from_sim * filled).long() + start

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from h2o_ros.algorithms.arithmetic import LARGE
-from h2o_ros.algorithms.config import H2OConfig
 from h2o_ros.algorithms.networks import Layer, Parameters, initialise, layers_of, mlp_shapes
+from h2o_ros.algorithms.settings import AlgorithmConfig
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class State:
     round the factors of large products to.
     """
 
-    def __init__(self, config: H2OConfig, shape: Shape, device: str = 'cpu') -> None:
+    def __init__(self, config: AlgorithmConfig, shape: Shape, device: str = 'cpu') -> None:
         s, o, a = shape.seeds, shape.observation, shape.action
         self.config, self.shape = config, shape
         medium = config.matmul_precision == 'medium'

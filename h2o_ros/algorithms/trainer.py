@@ -13,12 +13,12 @@ from torch import Tensor
 from h2o_ros.algorithms import checkpoint, losses
 from h2o_ros.algorithms.arithmetic import fast_arithmetic
 from h2o_ros.algorithms.compilation import make_step
-from h2o_ros.algorithms.config import H2OConfig
 from h2o_ros.algorithms.inputs import gap_inputs
 from h2o_ros.algorithms.networks import forward, layers_of
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.algorithms.replay import RowLayout, Scaling, SimulatedRows, make_rows
 from h2o_ros.algorithms.sampling import Sampler, generator
+from h2o_ros.algorithms.settings import AlgorithmConfig
 from h2o_ros.algorithms.state import Shape, State
 from h2o_ros.algorithms.update import Rates, dynamics_gap, rates
 from h2o_ros.errors import ConfigurationError
@@ -29,14 +29,14 @@ from h2o_ros.transitions import Transitions
 class Trainer:
     """Trains one policy per seed; every number depends on its seed, never on the other seeds.
 
-    real: the recorded transitions of all seeds, None where config.real_batch is 0. Not
+    real: the recorded transitions of all seeds, None where config.needs_real is false. Not
     thread-safe: the caller lets one thread at a time in. ValueError: real rows are missing, of
     another task or not finite.
     """
 
     def __init__(
         self,
-        config: H2OConfig,
+        config: AlgorithmConfig,
         task: Task,
         real: Transitions | None,
         seeds: Sequence[int],
@@ -46,8 +46,8 @@ class Trainer:
             raise ValueError('seeds: expected at least one, got none')
         if real is not None and len(real) == 0:
             raise ValueError('real: expected at least one transition, got none')
-        if real is None and config.real_batch > 0:
-            raise ValueError('real: expected recorded transitions, since real_batch is above 0')
+        if real is None and config.needs_real:
+            raise ValueError('real: expected recorded transitions, since they are learned from')
         if torch.device(device).type == 'cuda' and not torch.cuda.is_available():
             raise ConfigurationError(f'device: {device!r} is not available here; use cpu')
         self.config, self.task, self.seeds, self.device = config, task, tuple(seeds), device
@@ -57,19 +57,18 @@ class Trainer:
         for index, seed in enumerate(self.seeds):
             self.state.initialise(index, generator(seed, 'networks'))
         self.updates = self.acts = 0
-        self._step = make_step(self.state, config.beta_of(task.name), config.compile)
+        self._step = make_step(self.state, config.compile)
         on_processor = torch.device(device).type == 'cpu'
         self._largest_layer = max(config.hidden + config.classifier_hidden) if on_processor else 0
         self.sampler = Sampler(config, self.layout, self.seeds)
         self.scaling = Scaling.identity(len(seeds), self.layout).to(device)
-        capacity = config.sim_buffer_rows
+        capacity = config.sim_capacity(0 if real is None else len(real))
         self.real: Tensor | None = None
         self.recorded = 0 if real is None else len(real)
         if real is not None:
             rows = make_rows(real, config, task)
             self.real = rows.to(device)
             self.scaling = Scaling.fit([rows] * len(seeds), config, task).to(device)
-            capacity = max(1, int(config.sim_buffer_ratio * len(real)))
         self.simulated = SimulatedRows(len(seeds), capacity, self.layout.width, device)
         self._metrics: dict[str, Tensor] = {}
 
@@ -101,7 +100,7 @@ class Trainer:
 
     def update(self, count: int) -> None:
         """Make `count` updates of all seeds; ValueError where simulated rows are still missing."""
-        if self.config.sim_batch > 0 and self.simulated_steps == 0:
+        if self.config.needs_simulated and self.simulated_steps == 0:
             raise ValueError('update: needs simulated rows of every seed; add some first')
         if self.real is None and self.updates == 0:
             self._fit_to_simulated()
@@ -192,7 +191,7 @@ class Trainer:
     def load(
         cls,
         path: str | Path,
-        config: H2OConfig | None,
+        config: AlgorithmConfig | None,
         task: Task,
         real: Transitions | None,
         device: str = 'cpu',

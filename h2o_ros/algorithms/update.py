@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from h2o_ros.algorithms import losses
-from h2o_ros.algorithms.config import H2OConfig
 from h2o_ros.algorithms.inputs import Inputs
 from h2o_ros.algorithms.networks import (
     Layer,
@@ -27,6 +26,7 @@ from h2o_ros.algorithms.networks import (
     forward,
     forward_after_first,
 )
+from h2o_ros.algorithms.settings import AlgorithmConfig
 from h2o_ros.algorithms.state import State
 
 CLASSIFIER_LOSSES = ('classifier_sa_loss', 'classifier_sas_loss')
@@ -55,7 +55,7 @@ class Rates(NamedTuple):
     average: Tensor
 
 
-def rates(config: H2OConfig, first: int, count: int, device: str = 'cpu') -> Rates:
+def rates(config: AlgorithmConfig, first: int, count: int, device: str = 'cpu') -> Rates:
     """Return the rates of updates first, first + 1, ... (the very first is 0)."""
     done = torch.arange(first, first + count, dtype=torch.float64)
     fall = (1.0 - config.learning_rate_final_fraction) * (done / config.updates_total).clamp(
@@ -68,9 +68,7 @@ def rates(config: H2OConfig, first: int, count: int, device: str = 'cpu') -> Rat
     return Rates(*(t.float().to(device) for t in (step, square, average)))
 
 
-def update(
-    state: State, inputs: Inputs, rates: Rates, beta: float, measure: bool = True
-) -> dict[str, Tensor]:
+def update(state: State, inputs: Inputs, rates: Rates, measure: bool = True) -> dict[str, Tensor]:
     """Make one update in place; return the metrics, (S,) or (2, S) each, empty unless `measure`.
 
     Every loss of the agent is taken with the weights of this moment; only then do all step.
@@ -83,7 +81,7 @@ def update(
         adam_step(state.classifier_parameters, gradient, rates)
         metrics = dict(zip(CLASSIFIER_LOSSES, losses_of_classifiers, strict=True))
         gap = dynamics_gap(state, inputs.gap, inputs.drawn)
-    gradient, measured = agent_gradient(state, inputs, gap, beta, measure)
+    gradient, measured = agent_gradient(state, inputs, gap, measure)
     adam_step(agent, gradient, rates)
     state.target.lerp_(agent.value[state.critic_span], config.tau)
     if config.actor_average > 0.0:
@@ -171,16 +169,16 @@ def _evaluate(state: State, inputs: Inputs) -> _Values:
 
 
 def agent_gradient(
-    state: State, inputs: Inputs, gap: Gap | None, beta: float, measure: bool
+    state: State, inputs: Inputs, gap: Gap | None, measure: bool
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the flat gradient of actor, log-std scale, temperature and critics, and metrics."""
     agent, config, values = state.agent_parameters, state.config, _evaluate(state, inputs)
     weight = _bellman_weights(config, inputs.reward, gap)
     bellman_rows, by_q = losses.bellman_loss(values.q, values.target, weight)
     regular = torch.zeros_like(bellman_rows[..., 0])
-    if config.regularisation != 'none':
+    if config.method == 'h2o' and config.regularisation != 'none':
         regular, by_regular = _regularisation(config, values.q, gap)
-        by_q = by_q.add_(by_regular, alpha=beta)
+        by_q = by_q.add_(by_regular, alpha=config.beta)
     critic_gradients, _ = backward(
         state.layers('critics'), values.critic_tape, by_q.view(-1, by_q.shape[-1], 1)
     )
@@ -202,12 +200,12 @@ def agent_gradient(
         'bellman_loss': bellman,
         'real_bellman_loss': bellman_rows[..., : config.real_batch].sum(-1),
         'regularisation': regular,
-        'critic_loss': bellman + beta * regular,
+        'critic_loss': bellman + config.beta * regular,
         **_value_metrics(config, values, gap),
     }
 
 
-def _bellman_weights(config: H2OConfig, reward: Tensor, gap: Gap | None) -> Tensor:
+def _bellman_weights(config: AlgorithmConfig, reward: Tensor, gap: Gap | None) -> Tensor:
     """Weights of the rows' squared errors: each source's mean, simulated rows by the ratio."""
     r, m = config.real_batch, config.sim_batch
     real = torch.full_like(reward[:, :r], 1.0 / max(r, 1))
@@ -217,7 +215,7 @@ def _bellman_weights(config: H2OConfig, reward: Tensor, gap: Gap | None) -> Tens
     return torch.cat((real, sim), 1)
 
 
-def _regularisation(config: H2OConfig, q: Tensor, gap: Gap | None) -> tuple[Tensor, Tensor]:
+def _regularisation(config: AlgorithmConfig, q: Tensor, gap: Gap | None) -> tuple[Tensor, Tensor]:
     """Return the value regularisation (2, S) of the configured kind and its derivative by q."""
     if config.omega == 'adaptive' and gap is not None:
         log_weight = losses.log_omega(gap.u)
@@ -244,7 +242,7 @@ def _actor_gradients(
     return loss, [*gradients, by_scale]
 
 
-def _value_metrics(config: H2OConfig, values: _Values, gap: Gap | None) -> dict[str, Tensor]:
+def _value_metrics(config: AlgorithmConfig, values: _Values, gap: Gap | None) -> dict[str, Tensor]:
     """Return means over real and simulated rows; a source that is left out has none."""
     r, metrics = config.real_batch, {}
     for name, part in (('real', slice(0, r)), ('sim', slice(r, None))):

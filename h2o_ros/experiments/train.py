@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from h2o_ros.algorithms.config import H2OConfig, algorithm_names, load_config
+from h2o_ros.algorithms.config import AlgorithmConfig, algorithm_names, load_config
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.data.recorded import load_recorded
 from h2o_ros.episodes import Episodes
@@ -17,8 +17,8 @@ from h2o_ros.report.evaluation import EpisodeFigures
 from h2o_ros.report.picture import GapSample
 from h2o_ros.report.run import CHECKPOINT, POLICY, RunReport
 from h2o_ros.report.summary import words_to_resume
-from h2o_ros.robot.description import robot_folder
-from h2o_ros.sim.gaps import gap_names
+from h2o_ros.robot.description import check_model
+from h2o_ros.sim.gaps import HELP, find_gap
 from h2o_ros.sim.simulator import make_simulator
 from h2o_ros.task import Task, load_task, task_names
 from h2o_ros.transitions import Transitions
@@ -34,8 +34,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         '--bag', default='', help='recordings or datasets, by commas; empty: the demonstration'
     )
     parser.add_argument('--algorithm', default='h2o', help=', '.join(algorithm_names()))
-    parser.add_argument('--robot', default='standard', choices=('standard', 'hard'))
-    parser.add_argument('--gap', default='none', choices=gap_names())
+    parser.add_argument('--robot', default='standard', help='model that is reality')
+    parser.add_argument('--gap', default='none', help=HELP)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--updates', type=int, default=0, help='0: the number of the algorithm')
     parser.add_argument('--environments', type=int, default=32)
@@ -56,14 +56,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Train, evaluate on the virtual robot, and report."""
     options = parse(arguments)
     task = load_task(options.task)
-    robot_folder(task.robot)
+    check_model(task.robot, options.robot)
+    find_gap(options.gap)
     overrides = {'updates_total': options.updates} if options.updates else {}
-    config = load_config(options.algorithm, **overrides)
+    config = load_config(options.algorithm, task, **overrides)
     report = RunReport(
         options.output, task, options.algorithm, options.seed, config.updates_total,
         words_to_resume(options, parse([])),
     )  # fmt: skip
-    real = _load_real(options, task, report) if config.real_batch else None
+    real = _load_real(options, task, report) if config.needs_real else None
     trainer = _make_trainer(options, config, task, real)
     report.begin(trainer.updates, resumed=bool(options.resume))
 
@@ -87,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _make_trainer(
-    options: argparse.Namespace, config: H2OConfig, task: Task, real: Transitions | None
+    options: argparse.Namespace, config: AlgorithmConfig, task: Task, real: Transitions | None
 ) -> Trainer:
     if options.resume:
         return Trainer.load(options.resume, config, task, real, options.device)

@@ -32,7 +32,7 @@ def train(
     config = trainer.config
     simulators = [
         make_simulator(task, 'simulator', batch=environments, seed=seed, gap=gap)
-        for seed in (seeds if config.sim_batch else [])
+        for seed in (seeds if config.needs_simulated else [])
     ]
     while trainer.updates < config.updates_total and not stopping():
         if simulators:

@@ -85,10 +85,10 @@ def run(
 ) -> dict[str, Any]:
     """Train one algorithm on all seeds and judge each final policy on every robot."""
     overrides = {'updates_total': options.updates} if options.updates else {}
-    config = load_config(algorithm, **overrides)
+    config = load_config(algorithm, task, **overrides)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     began = time.monotonic()
-    trainer = Trainer(config, task, real if config.real_batch else None, seeds, options.device)
+    trainer = Trainer(config, task, real if config.needs_real else None, seeds, options.device)
     train(trainer, task, seeds, environments=options.environments)
     seconds = time.monotonic() - began
     metrics = {name: np.asarray(values).tolist() for name, values in trainer.metrics().items()}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from std_srvs.srv import Trigger
 
-from h2o_ros.algorithms.config import H2OConfig, load_config
+from h2o_ros.algorithms.config import AlgorithmConfig, load_config
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.configuration import setting
 from h2o_ros.data.recorded import load_recorded
@@ -66,7 +66,7 @@ class Learner(BaseNode):
         self._sole = SoleRun(self, self._session)
         self._task = load_task(parameters.task)
         overrides = {'updates_total': parameters.updates} if parameters.updates else {}
-        config = load_config(parameters.algorithm, **overrides)
+        config = load_config(parameters.algorithm, self._task, **overrides)
         self._report = RunReport(
             parameters.output,
             self._task,
@@ -75,7 +75,7 @@ class Learner(BaseNode):
             config.updates_total,
             words_to_resume(parameters, Parameters()),
         )
-        self._real = self._load_recorded() if config.real_batch else None
+        self._real = self._load_recorded() if config.needs_real else None
         self._trainer = self._make_trainer(config)
         self._first_update = self._trainer.updates
         self._pace = self._make_pace(config)
@@ -104,7 +104,7 @@ class Learner(BaseNode):
         self._report.message(str(dataset.report))
         return dataset.transitions
 
-    def _make_trainer(self, config: H2OConfig) -> Trainer:
+    def _make_trainer(self, config: AlgorithmConfig) -> Trainer:
         parameters = self._settings
         if parameters.resume:
             return Trainer.load(
@@ -112,11 +112,11 @@ class Learner(BaseNode):
             )
         return Trainer(config, self._task, self._real, [parameters.seed], parameters.device)
 
-    def _make_pace(self, config: H2OConfig) -> PaceMaker:
+    def _make_pace(self, config: AlgorithmConfig) -> PaceMaker:
         pace = PaceMaker(
             self._session,
             self._settings.seed + 1,
-            config.updates_per_step if config.sim_batch else 0,
+            config.updates_per_step if config.needs_simulated else 0,
             config.warmup_steps,
             self._settings.window,
             self._updates_to_make(config),
@@ -124,7 +124,7 @@ class Learner(BaseNode):
         pace.restore(self._trainer.simulated_steps, self._trainer.updates)
         return pace
 
-    def _updates_to_make(self, config: H2OConfig) -> int:
+    def _updates_to_make(self, config: AlgorithmConfig) -> int:
         return ENDLESS if self._settings.online else config.updates_total
 
     def _begin(self) -> None:

@@ -1,0 +1,101 @@
+"""Algorithms by name and by task: what wins, and what is refused in one line."""
+
+from dataclasses import replace
+
+import pytest
+
+from h2o_ros.algorithms.config import algorithm_names, config_from, load_config
+from h2o_ros.errors import ConfigurationError
+from h2o_ros.task import load_task
+
+TASK = load_task('standing_still')
+
+
+@pytest.mark.parametrize(
+    ('changes', 'text'),
+    [
+        ({'bata': 1}, "unknown field 'bata'"),
+        ({'discount': 1.5}, 'discount: expected'),
+        ({'omega': 'some'}, 'omega: expected one of'),
+        ({'batch': 7}, 'batch: expected an even number'),
+        ({'hidden': [0]}, 'hidden'),
+        ({'gap_minimum': 1e-45}, 'gap_minimum'),
+        ({'method': 'td3'}, 'method: expected one of sac, cql, darc, h2o'),
+        ({'sources': 'real'}, 'method h2o learns from both, got real'),
+        ({'method': 'cql'}, 'method cql learns from real, got both'),
+        ({'method': 'darc', 'sources': 'real'}, 'simulated or both, got real'),
+        ({'method': 'sac', 'beta': 0.1}, 'beta: method sac does not read it'),
+        ({'min_q_weight': 5.0}, 'min_q_weight: method h2o does not read it'),
+    ],
+)
+def test_wrong_settings_are_refused(changes, text):
+    with pytest.raises(ConfigurationError, match=text) as caught:
+        load_config('h2o', **changes)
+    assert '\n' not in str(caught.value)
+
+
+def test_unknown_algorithm_names_the_known_ones():
+    with pytest.raises(ConfigurationError, match='real_only'):
+        load_config('h3o')
+
+
+@pytest.mark.parametrize('name', algorithm_names())
+def test_a_checkpoint_brings_every_configuration_back(name):
+    config = load_config(name, TASK)
+    assert config_from(config.as_mapping(), 'checkpoint') == config
+
+
+@pytest.mark.parametrize(
+    ('name', 'batches', 'needs'),
+    [
+        ('h2o', (64, 64), (True, True)),
+        ('mixed', (64, 64), (True, True)),
+        ('sac', (0, 128), (False, True)),
+        ('real_only', (128, 0), (True, False)),
+    ],
+)
+def test_sources_say_how_the_batch_is_made_up(name, batches, needs):
+    config = load_config(name)
+    assert (config.real_batch, config.sim_batch) == batches
+    assert (config.needs_real, config.needs_simulated) == needs
+
+
+def test_capacity_of_the_simulated_buffer():
+    """Ten times the real rows for H2O (appendix B.1), a million where none are learned from."""
+    assert load_config('h2o').sim_capacity(300) == 3000
+    assert load_config('h2o', sim_buffer_ratio=0.0).sim_capacity(300) == 1_000_000
+    assert load_config('sac').sim_capacity(300) == 1_000_000
+
+
+def test_settings_by_task():
+    tasks = [load_task(name) for name in ('standing_still', 'moving_straight')]
+    betas = [load_config('h2o_paper', task).beta for task in (*tasks, replace(TASK, name='other'))]
+    assert betas == [0.1, 1.0, 0.01]
+
+
+def test_what_is_said_later_wins():
+    """Defaults, file, the task's learning, the file for this task, overrides."""
+    learning = {'batch': 256, 'beta': 0.5, 'discount': 0.9, 'hidden': [7]}
+    task = replace(TASK, learning=learning)
+    config = load_config('h2o_paper', task, discount=0.8)
+    assert config.classifier_batch == 32
+    assert (config.batch, config.hidden) == (256, (7,))
+    assert (config.beta, config.discount) == (0.1, 0.8)
+    assert load_config('sac', task).beta == 0.5  # not read, but the task is of all algorithms
+
+
+@pytest.mark.parametrize(
+    ('learning', 'text'),
+    [({'beta_': 1}, 'task standing_still: learning: unknown'), ({'batch': 0}, 'learning: batch')],
+)
+def test_a_task_with_wrong_settings_is_named(learning, text):
+    with pytest.raises(ConfigurationError, match=text):
+        load_config('h2o', replace(TASK, learning=learning))
+
+
+@pytest.mark.parametrize('by_task', ['3', '{standing_still: 3}'])
+def test_settings_by_task_that_are_no_mapping_are_refused(tmp_path, by_task):
+    path = tmp_path / 'mine.yaml'
+    path.write_text(f'by_task: {by_task}\n')
+    with pytest.raises(ConfigurationError, match='by_task: expected a mapping'):
+        load_config(path, TASK)
