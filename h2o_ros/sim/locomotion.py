@@ -22,6 +22,15 @@ from h2o_ros.task import Task
 
 # The joints that carry the body through the plane, by what a task calls them.
 BODY_JOINTS = {'rootx': 'x', 'rootz': 'z', 'rooty': 'pitch'}
+# MuJoCo's warnings upon which it sets a robot back to the reference pose in mid-step.
+RUNAWAY = tuple(
+    int(kind)
+    for kind in (
+        mujoco.mjtWarning.mjWARN_BADQPOS,
+        mujoco.mjtWarning.mjWARN_BADQVEL,
+        mujoco.mjtWarning.mjWARN_BADQACC,
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -50,11 +59,11 @@ class Locomotion:
         """Take a compiled model, which is shared by the robots and may be changed in memory."""
         self.model, self.batch, self._parameters = model, batch, parameters
         self._substeps = substeps(model, task.period)
-        self._nearly_a_period = (self._substeps - 0.5) * model.opt.timestep
         self._data = [mujoco.MjData(model) for _ in range(batch)]
         # Views into each MjData; its attributes would make new ones at each access.
         self._motors = [data.ctrl for data in self._data]
         self._places = [(data.qpos, data.qvel) for data in self._data]
+        self._alarms = [data.warning.number for data in self._data]
         self._position, self._velocity = np.zeros((batch, model.nq)), np.zeros((batch, model.nv))
         self._observed = _observed_columns(task, model)
         self._motor_order = _motor_order(task, model)
@@ -84,9 +93,8 @@ class Locomotion:
         control = action[:, self._motor_order]
         for row, data in enumerate(self._data):
             self._motors[row][:] = control[row]
-            due = data.time + self._nearly_a_period
             mujoco.mj_step(self.model, data, self._substeps)
-            if data.time < due:  # where numbers run away, MuJoCo begins anew at time 0
+            if any(self._alarms[row][kind] for kind in RUNAWAY):
                 raise SimulationError(
                     f'robot {row} left the finite numbers; check the gap and the actions'
                 )
