@@ -16,6 +16,10 @@ COMMANDS = {
         'make a bag from text or HDF5 columns',
         'h2o_ros.data.recordings:main',
     ),
+    'dataset': (
+        "make datasets as D4RL's, show what is in them, import those of Minari",
+        'h2o_ros.experiments.dataset:main',
+    ),
     'bags': ('show what is in bags, as text and picture', 'h2o_ros.experiments.bags:main'),
     'pack-bag': ('compress a finished bag for handing on', 'h2o_ros.data.pack:main'),
     'identify': ("fit the virtual robot to a robot's bag", 'h2o_ros.sim.identification:main'),

@@ -59,7 +59,7 @@ class BehaviourRun:
         self.warmup, self.segment = warmup, segment
         for name in ('segments', 'policies'):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        config = load_config('sac', **overrides)
+        config = load_config('sac', task, **overrides)
         checkpoint = self.folder / CHECKPOINT
         if checkpoint.is_file():
             self.trainer = Trainer.load(checkpoint, config, task, None)
