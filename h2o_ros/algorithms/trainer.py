@@ -12,15 +12,16 @@ from torch import Tensor
 
 from h2o_ros.algorithms import checkpoint, losses
 from h2o_ros.algorithms.arithmetic import fast_arithmetic
+from h2o_ros.algorithms.classifiers import dynamics_gap
 from h2o_ros.algorithms.compilation import make_step
 from h2o_ros.algorithms.inputs import gap_inputs
 from h2o_ros.algorithms.networks import forward, layers_of
+from h2o_ros.algorithms.optimiser import Rates, rates
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.algorithms.replay import RowLayout, Scaling, SimulatedRows, make_rows
 from h2o_ros.algorithms.sampling import Sampler, generator
 from h2o_ros.algorithms.settings import AlgorithmConfig
 from h2o_ros.algorithms.state import Shape, State
-from h2o_ros.algorithms.update import Rates, dynamics_gap, rates
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
@@ -182,6 +183,20 @@ class Trainer:
         inputs = gap_inputs(self.layout, rows[None], noise[None], self.scaling.gap_deviation[one])
         gap = dynamics_gap(self.state, *inputs, one)
         return gap.u[0].cpu().numpy(), gap.ratio[0].cpu().numpy()
+
+    @torch.inference_mode()
+    def value(self, batch: Transitions, seed_index: int = 0) -> np.ndarray:
+        """Return the smaller of both critics' Q(s, a), (N,) in units of the learning reward."""
+        raw = make_rows(batch, self.config, self.task).to(self.device)
+        rows = self.scaling.apply(raw.expand(len(self.seeds), -1, -1))[seed_index]
+        twins = [seed_index, len(self.seeds) + seed_index]
+        layers = [
+            layer._replace(weight=layer.weight[twins], bias=layer.bias[twins])
+            for layer in self.state.agent_parameters.layers('critics')
+        ]
+        pairs = rows[:, : self.layout.seen.start].expand(2, -1, -1)
+        q, _ = forward(layers, pairs, self.config.critic_layer_norm)
+        return q[..., 0].amin(0).cpu().numpy()
 
     def save(self, path: str | Path) -> None:
         """Write a checkpoint, whole or not at all."""

@@ -25,6 +25,7 @@ from h2o_ros.experiments.results_folder import ResultsFolder
 from h2o_ros.experiments.runs import Settings
 
 LISTS = ('algorithms', 'datasets', 'gaps')
+INTERRUPTED = 130  # exit code
 PROGRAM = 'python -m h2o_ros.experiments'
 
 
@@ -88,26 +89,27 @@ def run(options: argparse.Namespace) -> int:
         together = options.batch_seeds or (len(seeds) if options.device == 'cuda' else 1)
         cells = dict.fromkeys(map(canonical, experiment.cells))
         grid = Grid(tuple(cells), tuple(seeds), settings, folder, together, known)
-        if not options.show and not train(grid, experiment):
-            code = 130
+        code = code if options.show else max(code, train(grid, experiment))
         write_all(experiment, grid, options.place)
-        if code:
+        if code == INTERRUPTED:
             break
     return code
 
 
-def train(grid: Grid, experiment: Experiment) -> bool:
-    """Train what is missing; False where Ctrl-C ended it early."""
-    data = Datasets()
-    grid.claim(data)
-    batches = grid.missing()
+def train(grid: Grid, experiment: Experiment) -> int:
+    """Train what is missing; return 0, 1 where a run failed, or INTERRUPTED."""
+    data, batches = Datasets(), grid.missing()
+    grid.claim(batches, data)
     wanted, missing = len(grid.cells) * len(grid.seeds), sum(len(b.seeds) for b in batches)
     print(f'{experiment.name}: {wanted} runs, {wanted - missing} of them done', flush=True)
     progress = GridProgress(batches, grid.settings.steps)
     try:
-        return run_here(grid, batches, data, progress)
+        through = run_here(grid, batches, data, progress)
     finally:
         progress.close()
+    if not through:
+        return INTERRUPTED
+    return 1 if progress.failures else 0
 
 
 def chosen_experiments(options: argparse.Namespace) -> list[Experiment]:

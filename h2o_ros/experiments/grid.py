@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from h2o_ros.errors import ConfigurationError
+import numpy as np
+
+from h2o_ros.errors import ConfigurationError, H2OError
 from h2o_ros.experiments import cells
 from h2o_ros.experiments.cells import UNUSED, Cell, Datasets
 from h2o_ros.experiments.grid_progress import GridProgress
@@ -43,8 +45,9 @@ class Grid:
         """Return the runs of the folder, and those known elsewhere."""
         return self.folder.results().joined(self.known)
 
-    def claim(self, data: Datasets) -> None:
-        """Make the folder this grid's; ConfigurationError where it is another's."""
+    def claim(self, batches: Sequence[Batch], data: Datasets) -> None:
+        """Note what these batches rest on; ConfigurationError where the folder is another's."""
+        wanted = list(dict.fromkeys(batch.cell for batch in batches))
         of_all = self.settings
         shared = {
             'steps': of_all.steps,
@@ -52,15 +55,15 @@ class Grid:
             'episodes': of_all.episodes,
             'robots': of_all.robots,
         }
-        datasets = self._digests(data)
+        datasets = _digests(wanted, data)
         self._check_known(datasets)
-        names = {cell.gap for cell in self.cells if cell.gap != UNUSED}
+        names = {cell.gap for cell in wanted if cell.gap != UNUSED}
         gaps = {name: dataclasses.asdict(find_gap(name)) for name in sorted(names)}
         recipes = {
             f'{cell.algorithm} on {cell.task} {cell.overrides}'.strip(): cells.recipe(
                 cells.configuration(cell, of_all.steps)
             )
-            for cell in self.cells
+            for cell in wanted
         }
         self.folder.claim(shared, {'dataset': datasets, 'gap': gaps, 'algorithm': recipes})
 
@@ -80,14 +83,6 @@ class Grid:
                 batches.append(Batch(cell, tuple(wanted[first : first + self.together])))
         return sorted(batches, key=lambda batch: batch.seeds[0])  # stable: cells keep their order
 
-    def _digests(self, data: Datasets) -> dict[str, str]:
-        pairs = sorted({(cell.dataset, cell.task) for cell in self.cells})
-        return {
-            f'{dataset}': data.digest(dataset, load_task(task))
-            for dataset, task in pairs
-            if dataset != UNUSED
-        }
-
     def _check_known(self, datasets: dict[str, str]) -> None:
         for name, digest in self.known.digests().items():
             if datasets.get(name, digest) != digest:
@@ -95,6 +90,11 @@ class Grid:
                     f'known results: made from another {name} (digest {digest}, here '
                     f'{datasets[name]}); leave --known out, or take the same dataset'
                 )
+
+
+def _digests(wanted: Sequence[Cell], data: Datasets) -> dict[str, str]:
+    pairs = sorted({(cell.dataset, cell.task) for cell in wanted if cell.dataset != UNUSED})
+    return {dataset: data.digest(dataset, load_task(task)) for dataset, task in pairs}
 
 
 def run_here(grid: Grid, batches: Sequence[Batch], data: Datasets, progress: GridProgress) -> bool:
@@ -108,6 +108,8 @@ def run_here(grid: Grid, batches: Sequence[Batch], data: Datasets, progress: Gri
             try:
                 if not _run(grid, batch, data, progress, stopping):
                     return False
+            except H2OError as err:
+                progress.failed(batch, err)
             finally:
                 for lock in locks:
                     lock.close()
@@ -136,14 +138,14 @@ def _run(
     if not run.train(lambda run: progress.at(batch, run.trainer.updates, run.rows), stopping):
         progress.interrupted(batch)
         return False
-    finish(grid, run.rows, batch)
+    finish(grid, batch, run.rows, run.samples)
     progress.done(batch, run.rows)
     return True
 
 
-def finish(grid: Grid, rows: Sequence[Row], batch: Batch) -> None:
+def finish(grid: Grid, batch: Batch, rows: Sequence[Row], samples: np.ndarray) -> None:
     """Keep the rows of a batch that is through, then remove what it needed on the way."""
-    grid.folder.add(rows)
+    grid.folder.add(rows, samples)
     grid.folder.clear(batch.cell, batch.seeds)
 
 

@@ -45,6 +45,7 @@ class GridProgress:
         self._clock = clock
         self._spent: dict[str, list[float]] = {}  # algorithm: seconds and updates so far
         self._began, self._first = clock(), 0
+        self.failures = 0
 
     def begin(self, batch: Batch, updates: int) -> None:
         """Note that a batch begins, or goes on after so many updates."""
@@ -81,6 +82,12 @@ class GridProgress:
         """Note that another process trains a batch."""
         self._line.message(f'{_name(batch)}: left to the process that trains it')
         self._waiting.remove(batch)
+
+    def failed(self, batch: Batch, err: Exception) -> None:
+        """Note that a batch came to nothing; the others go on."""
+        self._line.message(f'error: {_name(batch)}: {err}')
+        self._waiting.remove(batch)
+        self.failures += 1
 
     def interrupted(self, batch: Batch) -> None:
         """Note that all ends early."""

@@ -2,6 +2,7 @@
 
 manifest.json     what all runs of this folder share; another grid is refused
 runs/KEY.csv      a finished run, written whole or not at all
+gaps/KEY.npy      what it took for the dynamics gap at some stages
 progress/KEY/     a batch of seeds under way: checkpoint and curve so far
 locks/            which process trains what: two commands may share a folder
 results.csv       every finished run, joined anew after each
@@ -16,7 +17,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from h2o_ros.errors import ConfigurationError
+from h2o_ros.experiments import gap_samples
 from h2o_ros.experiments.cells import Cell
 from h2o_ros.experiments.results import Results, Row, read_rows, write_atomically, write_rows
 from h2o_ros.locks import FileLock, HeldError
@@ -60,14 +64,21 @@ class ResultsFolder:
         """Return every finished run."""
         return Results(row for file in sorted(self._runs()) for row in read_rows(file))
 
-    def add(self, rows: Sequence[Row]) -> None:
-        """Keep the finished runs of these rows and join the results anew."""
+    def add(self, rows: Sequence[Row], samples: np.ndarray) -> None:
+        """Keep the finished runs of these rows with their samples; join the results anew."""
         finished = Results(rows)
         for key in finished:
+            own = samples[samples[:, 0] == key.seed]
+            if len(own):
+                gap_samples.write(own, self.samples_of(key.cell, key.seed))
             path = self.path / 'runs' / f'{_name(key.cell, [key.seed])}.csv'
             write_rows(finished.curve(key), path)
         with self._exclusive():
             self.results().write(self.path / 'results.csv')
+
+    def samples_of(self, cell: Cell, seed: int) -> Path:
+        """Return the file of a run's samples of the dynamics gap."""
+        return self.path / 'gaps' / f'{_name(cell, [seed])}.npy'
 
     def place(self, cell: Cell, seeds: Sequence[int]) -> Path:
         """Return the folder of a batch of seeds under way."""

@@ -8,29 +8,26 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
-import platform
-import re
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.data.d4rl import REFERENCE_RETURNS, normalised_score
-from h2o_ros.experiments import cells
-from h2o_ros.experiments.cells import UNUSED, Cell, Datasets
+from h2o_ros.experiments import cells, gap_samples
+from h2o_ros.experiments.cells import Cell, Datasets
+from h2o_ros.experiments.provenance import machine, version
 from h2o_ros.experiments.results import Row, read_rows, write_rows
 from h2o_ros.experiments.training import evaluate, train
 from h2o_ros.task import Task, load_task
 
 REALITY = 'standard'  # the unchanged model, on which policies are judged
 EVALUATION_SEED = 10_000  # plus the run's: all algorithms meet the same initial states
-CHECKPOINT, CURVE = 'checkpoint.safetensors', 'curve.csv'
+CHECKPOINT, CURVE, SAMPLES = 'checkpoint.safetensors', 'curve.csv', 'gap.npy'
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,10 @@ class Settings:
 
 
 class Run:
-    """A cell and the seeds that train together, in a folder that is theirs until they end."""
+    """A cell and the seeds that train together, in a folder that is theirs until they end.
+
+    rows: the evaluations so far. samples: the dynamics gap at some stages, see gap_samples.
+    """
 
     def __init__(
         self, cell: Cell, seeds: Sequence[int], settings: Settings, folder: Path, data: Datasets
@@ -66,19 +66,16 @@ class Run:
         self._digest = data.digest(cell.dataset, self.task)
         real = data.of_cell(cell, self.task)
         self.rows: list[Row] = []
+        self.samples = gap_samples.read(Path())
+        self._stages = gap_samples.stages(settings.steps, settings.every)
         if (folder / CHECKPOINT).is_file():
             path = folder / CHECKPOINT
             self.trainer = Trainer.load(path, config, self.task, real, settings.device)
-            self._read_curve()
+            self._read_begun()
         else:
             self.trainer = Trainer(config, self.task, real, self.seeds, settings.device)
         self._before = max((row.seconds for row in self.rows), default=0.0)
         self._began = self._saved = time.monotonic()
-
-    @property
-    def finished(self) -> bool:
-        """Whether the last policy has been evaluated."""
-        return any(row.update == self.settings.steps for row in self.rows)
 
     def train(
         self,
@@ -91,7 +88,10 @@ class Run:
         """
 
         def after_chunk() -> None:
-            if self.trainer.updates % self.settings.every == 0:
+            updates = self.trainer.updates
+            if updates in self._stages:
+                self._sample()
+            if updates % self.settings.every == 0 or updates == self.settings.steps:
                 self._evaluate()
             tell(self)
 
@@ -104,14 +104,13 @@ class Run:
         if self.trainer.updates < self.settings.steps:
             self.save()
             return False
-        if not self.finished:
-            self._evaluate()
         return True
 
     def save(self) -> None:
         """Write a checkpoint; before the first update there is nothing to keep."""
         if self.trainer.updates:
             write_rows(self.rows, self.folder / CURVE)
+            gap_samples.write(self.samples, self.folder / SAMPLES)
             self.trainer.save(self.folder / CHECKPOINT)
         self._saved = time.monotonic()
 
@@ -123,10 +122,15 @@ class Run:
             )  # fmt: skip
             self.rows.append(self._row(seed, episodes.returns))
         write_rows(self.rows, self.folder / CURVE)
-        if time.monotonic() - self._saved > self.settings.saving:
+        waited = time.monotonic() - self._saved
+        if waited > self.settings.saving and self.trainer.updates < self.settings.steps:
             self.save()
 
-    def _row(self, seed: int, returns) -> Row:
+    def _sample(self) -> None:
+        found = gap_samples.sample(self.trainer, self.cell.gap)
+        self.samples = np.concatenate((self.samples, found))
+
+    def _row(self, seed: int, returns: np.ndarray) -> Row:
         mean = float(returns.mean())
         return Row(
             **dataclasses.asdict(self.cell),
@@ -146,43 +150,18 @@ class Run:
             date=datetime.date.today().isoformat(),
         )
 
-    def _read_curve(self) -> None:
-        """Take the evaluations up to the checkpoint; later ones will be made again."""
+    def _read_begun(self) -> None:
+        """Take what was measured up to the checkpoint; the rest will be measured again."""
+        updates = self.trainer.updates
         if (self.folder / CURVE).is_file():
             rows = read_rows(self.folder / CURVE)
-            self.rows = [row for row in rows if row.update <= self.trainer.updates]
+            self.rows = [row for row in rows if row.update <= updates]
+        samples = gap_samples.read(self.folder / SAMPLES)
+        column = gap_samples.COLUMNS.index('update')
+        self.samples = samples[samples[:, column] <= updates]
 
 
 def score(task: Task, mean_return: float) -> float:
     """Return D4RL's normalised score, NaN for a task without one."""
     known = task.name in REFERENCE_RETURNS
     return normalised_score(task.name, mean_return) if known else math.nan
-
-
-@cache
-def machine(device: str) -> str:
-    """Return what computes, without commas."""
-    if device == 'cuda':
-        return torch.cuda.get_device_name().replace(',', ' ')
-    model = platform.processor() or platform.machine()
-    info = Path('/proc/cpuinfo')
-    if info.exists():
-        found = re.search(r'model name\s*:\s*(.+)', info.read_text(encoding='utf-8'))
-        model = found.group(1) if found else model
-    return model.replace(',', ' ')
-
-
-@cache
-def version() -> str:
-    """Return the version of this code: that of git in a checkout, else that of the package."""
-    source = Path(__file__).resolve().parents[2]
-    if (source / '.git').exists():
-        words = ['git', '-C', str(source), 'describe', '--always', '--dirty']
-        try:
-            return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
-        except (OSError, subprocess.CalledProcessError):
-            return UNUSED
-    try:
-        return metadata.version('h2o_ros')
-    except metadata.PackageNotFoundError:
-        return UNUSED
