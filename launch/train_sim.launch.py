@@ -53,7 +53,9 @@ GRAPH = Graph(
     arguments=(
         TASK,
         Argument(
-            'bag', '', 'Recordings to learn from, separated by commas; empty: the demonstration'
+            'bag',
+            '',
+            'Recordings or datasets to learn from, separated by commas; empty: the demonstration',
         ),
         Argument('gap', 'none', HELP),
         Argument(
