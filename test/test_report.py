@@ -252,7 +252,20 @@ def test_the_smallest_run_is_drawn_without_a_warning(tmp_path):
     assert draw_run(figures, tmp_path / 'a.png').exists()
 
 
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('returns', [[-300.0, -250.0], [-300.0, 4000.0], [0.0, 0.0]])
+def test_a_run_of_many_joints_and_no_best_return_is_drawn(tmp_path, returns):
+    task, generator = load_task('half_cheetah'), np.random.default_rng(0)
+    real = generator.normal(size=(500, 17))
+    gap = GapSample(real[:200], np.abs(real[:200, 8]))
+    learned = [evaluation(100, returns, [1000, 1000])]
+    figures = RunFigures('runs', task, learned, gap, real, [real, real[:90]])
+    assert draw_run(figures, tmp_path / 'a.png').exists()
+
+
 def test_the_panels_follow_the_task():
+    assert pick_state_fields(load_task('half_cheetah')) == (8, 1)  # x_dot, pitch
+    assert pick_time_fields(load_task('walker2d')) == (1, 8)
     assert pick_state_fields(load_task('moving_straight')) == (0, 1)
     assert pick_time_fields(load_task('standing_still')) == (0, 2)  # theta, x
     assert pick_time_fields(load_task('moving_straight')) == (0, 2)  # theta, x_dot
@@ -292,6 +305,14 @@ def test_the_summary_gives_the_figures_and_ends_with_what_to_run_next(tmp_path):
     )
     assert lines[2] == 'mean |x| 0.3 m, mean |torque| 0.6 N·m, mean u 2.5 nats'
     assert lines[-1] == 'next: h2o export-onnx policy.safetensors'
+
+
+def test_a_task_without_a_best_return_and_with_many_actions_is_summed_up(tmp_path):
+    run = evaluation(120000, [4000.0, 5000.0], [1000, 1000], [], [0.5, 0.7], [4.1, 5.1])
+    cheetah = summary(tmp_path, task=load_task('half_cheetah'), evaluation=run)
+    lines = format_summary(cheetah).splitlines()
+    assert lines[1].endswith('2 of 2 episodes lasted 50 s, mean return 4,500')
+    assert lines[2] == 'mean |action| 0.6, mean x_dot 4.6 m/s, mean u 2.5 nats'
 
 
 def test_where_x_is_not_observed_the_speed_tells_how_it_fared(tmp_path):

@@ -18,6 +18,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from h2o_ros.report.evaluation import EpisodeFigures
+from h2o_ros.report.text import format_unit
 from h2o_ros.task import Task
 
 # Okabe and Ito's colours, told apart by colour-blind people; cividis likewise for u.
@@ -25,7 +26,6 @@ BLUE, ORANGE, GREEN, GREY = '#0072B2', '#D55E00', '#009E73', '#767676'
 U_COLOURS = 'cividis'
 SIZE_INCHES, DPI = (16.0, 6.4), 100  # 1600 x 640 pixels
 DATA_SHARE = 0.95  # of the real data, within the line drawn around it
-UNIT_TEXT = {'1': '', 'm/s^2': 'm/s²'}
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,7 @@ def pick_time_fields(task: Task) -> tuple[int, int]:
 def field_label(task: Task, column: int) -> str:
     """Name an observation field and its unit, as an axis shows it."""
     entry = task.observation[column]
-    unit = UNIT_TEXT.get(entry.unit, entry.unit)
-    return f'{entry.name} ({unit})' if unit else entry.name
+    return f'{entry.name} ({unit})' if (unit := format_unit(entry.unit)) else entry.name
 
 
 def density_level(counts: np.ndarray, share: float) -> float:
@@ -146,7 +145,8 @@ def _draw_learning(returns: Axes, survival: Axes, figures: RunFigures) -> None:
     returns.set_ylabel('return (thousands, reward units)', fontsize=12)
     span = max(best, -worst, 1e-3)
     returns.set_ylim(worst - 0.03 * span, best + 0.06 * span)
-    returns.legend(fontsize=11, loc='lower right', framealpha=0.85)
+    place = 'best' if task.largest_reward is None else 'lower right'
+    returns.legend(fontsize=11, loc=place, framealpha=0.85)
     seconds = task.horizon * task.period
     shares = [100.0 * e.survived(task.horizon) / e.episodes for e in evaluations]
     survival.plot(updates, shares, color=GREEN, linewidth=2.2, marker='o', ms=5)

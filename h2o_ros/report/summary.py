@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from h2o_ros.report.evaluation import EpisodeFigures
-from h2o_ros.report.text import format_duration, format_size
+from h2o_ros.report.text import format_duration, format_size, format_unit
 from h2o_ros.task import Task
 
 TEXT_NAME, JSON_NAME = 'summary.txt', 'summary.json'
@@ -183,10 +183,12 @@ def _figure_lines(summary: RunSummary) -> list[str]:
         )
     else:
         lines.append('virtual robot: no evaluation finished')
-    unit = summary.task.action[0].unit
+    action = summary.task.action
+    unit = format_unit(action[0].unit)
+    acted = action[0].name if len(action) == 1 else 'action'
     shown = (
         ('mean |x|', 'mean_abs_x', 'm'),
-        (f'mean |{summary.task.action_names[0]}|', 'mean_abs_action', unit),
+        (f'mean |{acted}|', 'mean_abs_action', unit),
         ('mean x_dot', 'mean_x_dot', 'm/s'),
         ('mean u', 'mean_u', 'nats'),
         ('mean p_real/p_sim', 'mean_dynamics_ratio', ''),

@@ -17,6 +17,11 @@ def format_duration(seconds: float) -> str:
     return f'{whole // 3600} h {whole % 3600 // 60:02d} min'
 
 
+def format_unit(unit: str) -> str:
+    """Return a task's unit as people write it; nothing for a number without one."""
+    return {'1': '', 'm/s^2': 'm/s²'}.get(unit, unit)
+
+
 def format_size(size: int) -> str:
     """Return a number of bytes in B, kB, MB or GB (powers of 1000)."""
     value = float(size)
