@@ -14,7 +14,7 @@ from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Imu
 
 from h2o_ros.msg import Action, DriverStatus, Observation
-from h2o_ros.nodes.common import EVERY, LATEST
+from h2o_ros.nodes.common import EVERY, LATEST, STREAM_NEWEST
 from h2o_ros.nodes.sensor_messages import imu_message
 from h2o_ros.robot.can_bus import open_bus
 from h2o_ros.robot.control_priority import prefer_punctuality, run_in_real_time
@@ -42,7 +42,7 @@ class Stand:
         self._node = rclpy.create_node('stand')
         self._imu = self._node.create_publisher(Imu, 'imu/data', EVERY)
         self._action = self._node.create_publisher(Action, 'action', LATEST)
-        self._node.create_subscription(Observation, 'observation', self._answer, LATEST)
+        self._node.create_subscription(Observation, 'observation', self._answer, STREAM_NEWEST)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         settings = MotorSettings(interface='udp_multicast')

@@ -20,7 +20,7 @@ from std_srvs.srv import Trigger
 
 from h2o_ros.launching.installation import built_prefix, environment_of_nodes
 from h2o_ros.msg import Action, DriverStatus
-from h2o_ros.nodes.common import LATCHED, LATEST
+from h2o_ros.nodes.common import LATCHED, STREAM_NEWEST
 from h2o_ros.nodes.own_thread import OwnSubscription
 from h2o_ros.robot.can_bus import open_bus
 from h2o_ros.robot.can_frames import Frames
@@ -131,7 +131,7 @@ class Person:
         self.status: DriverStatus | None = None
         self._ready_since = float('inf')
         self._node.create_subscription(DriverStatus, 'driver_status', self._hear, LATCHED)
-        self._applied = OwnSubscription(self._node, Action, 'applied_action', LATEST)
+        self._applied = OwnSubscription(self._node, Action, 'applied_action', STREAM_NEWEST)
         self._triggers = {
             name: self._node.create_client(Trigger, name) for name in ('arm', 'lift')
         }

@@ -18,7 +18,14 @@ from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool
 
 from h2o_ros.msg import Action, DriverStatus, Observation
-from h2o_ros.nodes.common import EVERY, LATCHED, LATEST, to_floats
+from h2o_ros.nodes.common import (
+    EVERY,
+    LATCHED,
+    LATEST,
+    STREAM_EVERY,
+    STREAM_NEWEST,
+    to_floats,
+)
 from h2o_ros.nodes.sensor_messages import imu_message
 from h2o_ros.robot.can_bus import open_bus
 from h2o_ros.robot.control_priority import run_in_real_time, schedule_threads
@@ -108,11 +115,11 @@ class Client:
         self.joints: list[JointState] = []
         self.applied: list[Action] = []
         self._action = node.create_publisher(Action, 'action', LATEST)
-        node.create_subscription(Observation, 'observation', self._answer, LATEST)
+        node.create_subscription(Observation, 'observation', self._answer, STREAM_NEWEST)
         node.create_subscription(DriverStatus, 'driver_status', self._on_status, LATCHED)
         node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
-        node.create_subscription(JointState, 'joint_states', self.joints.append, EVERY)
-        node.create_subscription(Action, 'applied_action', self.applied.append, EVERY)
+        node.create_subscription(JointState, 'joint_states', self.joints.append, STREAM_EVERY)
+        node.create_subscription(Action, 'applied_action', self.applied.append, STREAM_EVERY)
         self.stop_topic = node.create_publisher(Bool, 'emergency_stop', LATCHED)
         self._transitions = node.create_client(ChangeState, 'hardware_driver/change_state')
 

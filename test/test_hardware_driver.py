@@ -266,8 +266,13 @@ def test_a_second_publisher_of_commands_trips(driver, ros_domain, wait_until):
         with listening(ros_domain) as intruder:
             publisher = intruder.create_publisher(Action, 'action', LATEST)
             wait_until(lambda: publisher.get_subscription_count() > 0, 10, 'the driver')
-            publisher.publish(Action(step=1, data=to_floats(np.array([3.0]))))
-            client.await_state(DriverStatus.TRIPPED)
+            command = Action(step=1, data=to_floats(np.array([3.0])))
+
+            def tripped() -> bool:
+                publisher.publish(command)  # best effort: the first may come before it is known
+                return client.status.state == DriverStatus.TRIPPED
+
+            wait_until(tripped, 10, 'the trip')
             assert 'publisher' in client.status.reason
             assert not client.call('arm')[0]
         client.await_ready()

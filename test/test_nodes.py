@@ -30,7 +30,7 @@ from h2o_ros.msg import (
     TransitionBatch,
 )
 from h2o_ros.msg import Policy as PolicyMessage
-from h2o_ros.nodes.common import BEST_EFFORT, EVERY, LATCHED, LATEST, to_floats
+from h2o_ros.nodes.common import EVERY, LATCHED, LATEST, STREAM, to_floats
 from h2o_ros.nodes.conversions import policy_to_message, transitions_to_message
 from h2o_ros.nodes.sole_run import SoleRun
 from h2o_ros.task import load_task
@@ -100,7 +100,7 @@ def test_recording_and_training_from_end_to_end(
                 ('policy', PolicyMessage, LATCHED),
                 ('exploration_policy', PolicyMessage, LATCHED),
                 ('learner_status', LearnerStatus, EVERY),
-                ('dynamics_gap', DynamicsGap, BEST_EFFORT),
+                ('dynamics_gap', DynamicsGap, STREAM),
                 ('evaluation', Evaluation, EVERY),
                 ('virtual_robot/transitions', TransitionBatch, EVERY),
             )

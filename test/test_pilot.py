@@ -14,7 +14,7 @@ from ros_client import call, collect, listening
 
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.msg import Action, DriverStatus, Observation, PilotStatus
-from h2o_ros.nodes.common import LATCHED, LATEST, to_floats
+from h2o_ros.nodes.common import LATCHED, LATEST, STREAM_EVERY, to_floats
 from h2o_ros.robot.balance import Weights, integral_gains, linearise, lqr_gains
 from h2o_ros.robot.description import robot_folder
 from h2o_ros.robot.hand import Habits, Hand
@@ -219,8 +219,8 @@ class Robot:
 
     def __init__(self, node):
         self.node = node
-        self.actions = collect(node, Action, 'action')
-        self.shadows = collect(node, Action, 'shadow_action')
+        self.actions = collect(node, Action, 'action', STREAM_EVERY)
+        self.shadows = collect(node, Action, 'shadow_action', STREAM_EVERY)
         self.statuses = collect(node, PilotStatus, 'pilot_status', LATCHED)
         self.diagnoses = []
         node.create_subscription(

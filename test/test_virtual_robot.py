@@ -11,7 +11,7 @@ from ros_client import listening
 from sensor_msgs.msg import Imu
 from std_srvs.srv import Trigger
 
-from h2o_ros.nodes.common import BEST_EFFORT
+from h2o_ros.nodes.common import STREAM
 from h2o_ros.robot.can_bus import open_bus
 from h2o_ros.robot.motor_settings import MotorSettings
 from h2o_ros.robot.motors import Motors
@@ -26,7 +26,7 @@ class Host:
     def __init__(self, node, motors):
         self.motors = motors
         self.imu = []
-        node.create_subscription(Imu, 'imu/data', self._hear, BEST_EFFORT)
+        node.create_subscription(Imu, 'imu/data', self._hear, STREAM)
         self._lift = node.create_client(Trigger, 'lift')
         self._inject = node.create_client(InjectFault, 'inject_fault')
 

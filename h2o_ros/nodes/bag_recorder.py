@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import ReliabilityPolicy
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
@@ -15,11 +15,20 @@ from h2o_ros.configuration import setting
 from h2o_ros.data.takes import LABELS, TakeRecorder
 from h2o_ros.errors import BagError
 from h2o_ros.msg import PilotStatus, RecordingStatus
-from h2o_ros.nodes.common import EVERY, LATCHED, BaseNode, answering, message_class, run
+from h2o_ros.nodes.common import (
+    EVERY,
+    LATCHED,
+    STREAM_EVERY,
+    BaseNode,
+    answering,
+    message_class,
+    run,
+)
 from h2o_ros.nodes.diagnostics import ERROR, OK, Diagnostics
 from h2o_ros.nodes.parameter_reader import ParameterReader
 from h2o_ros.nodes.polled import PolledSubscriptions
 from h2o_ros.nodes.recorded_topics import (
+    STREAMS,
     begins_with_header,
     header_stamp,
     robot_topics,
@@ -27,7 +36,6 @@ from h2o_ros.nodes.recorded_topics import (
 )
 from h2o_ros.task import Task, load_task
 
-SENSOR = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.BEST_EFFORT)
 TAKE_PERIOD = 0.05  # s between two looks at what came
 WATCH_PERIOD = 0.4  # s between two times that everything is brought to the disk
 
@@ -81,8 +89,10 @@ class BagRecorder(BaseNode):
             self._takes.start(self._now())
         self._listen = PolledSubscriptions(self)
         self._awaited = {self.resolve_topic_name(topic) for topic in topics_of(task)}
+        streams = {self.resolve_topic_name(topic) for topic in STREAMS}
         for topic in self._classes.keys() - self._awaited:
-            self._listen.add(topic, self._classes[topic], EVERY)
+            qos = STREAM_EVERY if topic in streams else EVERY
+            self._listen.add(topic, self._classes[topic], qos)
         if parameters.takes:
             self.create_subscription(PilotStatus, 'pilot_status', self._on_pilot, LATCHED)
         self.create_subscription(String, 'recording_note', self._on_note, EVERY)
@@ -105,7 +115,7 @@ class BagRecorder(BaseNode):
             found = self.get_publishers_info_by_topic(topic)
             if found:
                 kinds = {publisher.qos_profile.reliability for publisher in found}
-                qos = SENSOR if ReliabilityPolicy.BEST_EFFORT in kinds else EVERY
+                qos = STREAM_EVERY if ReliabilityPolicy.BEST_EFFORT in kinds else EVERY
                 self._listen.add(topic, self._classes[topic], qos)
                 self._awaited.discard(topic)
 

@@ -35,7 +35,13 @@ LATCHED = QoSProfile(
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
 EVERY = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
-BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+# What is said at each control step of a robot. A reliable publisher waits, up to 0.1 s, for a
+# listener that is slow or was killed; whoever controls a robot must wait for nobody.
+STREAM = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+STREAM_NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+STREAM_EVERY = QoSProfile(
+    history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.BEST_EFFORT
+)
 # States in which the driver has cut the motors out, until a person arms them again.
 CUT_OUT = (DriverStatus.TRIPPED, DriverStatus.EMERGENCY_STOPPED)
 

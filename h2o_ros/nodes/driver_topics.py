@@ -17,7 +17,7 @@ from std_msgs.msg import Bool
 from h2o_ros.data.observer import Observer
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.msg import Action, Observation
-from h2o_ros.nodes.common import LATCHED, LATEST, message_class, to_floats
+from h2o_ros.nodes.common import LATCHED, STREAM, STREAM_NEWEST, message_class, to_floats
 from h2o_ros.nodes.own_thread import OwnSubscription, Waiter
 from h2o_ros.robot.control import Command, Measurement
 from h2o_ros.robot.description import WHEELS
@@ -25,9 +25,6 @@ from h2o_ros.task import Task
 
 JOINTS = 'joint_states'
 POLL = 0.002  # s
-# A recorder wants every one, a control loop the newest only.
-NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-RECORDED = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 # An emergency stop counts from any publisher. A subscription that wants what was said before it
 # came hears latched publishers only, so there is a second one that asks for nothing.
 STOPS = (LATCHED, QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT))
@@ -39,7 +36,9 @@ class Sensor:
     def __init__(self, node: Node, topic: str, kind: str) -> None:
         self.topic, self.message = topic, None
         self._node = node
-        self._subscription = OwnSubscription(node, message_class(topic, kind), topic, NEWEST)
+        self._subscription = OwnSubscription(
+            node, message_class(topic, kind), topic, STREAM_NEWEST
+        )
         self._arrived = self._looked = -math.inf
         self._measured: int | None = None  # ns, the message's own stamp
 
@@ -80,12 +79,12 @@ class DriverTopics:
             for topic, kind in self._observer.topics.items()
             if topic != JOINTS
         ]
-        self._commands = OwnSubscription(node, Action, 'action', LATEST)
+        self._commands = OwnSubscription(node, Action, 'action', STREAM_NEWEST)
         self._stops = [OwnSubscription(node, Bool, 'emergency_stop', qos) for qos in STOPS]
         self.waiter = Waiter(node, [self._commands, *self._stops])
-        self._joints = node.create_publisher(JointState, JOINTS, RECORDED)
-        self._observation = node.create_publisher(Observation, 'observation', LATEST)
-        self._applied = node.create_publisher(Action, 'applied_action', RECORDED)
+        self._joints = node.create_publisher(JointState, JOINTS, STREAM)
+        self._observation = node.create_publisher(Observation, 'observation', STREAM)
+        self._applied = node.create_publisher(Action, 'applied_action', STREAM)
         self._stamp = node.get_clock().now().to_msg()
 
     def measure(self, now: float, positions: np.ndarray, velocities: np.ndarray) -> Measurement:

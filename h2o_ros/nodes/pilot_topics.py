@@ -12,7 +12,7 @@ from rclpy.publisher import Publisher
 from std_srvs.srv import Trigger
 
 from h2o_ros.msg import Action, DriverStatus, Observation, PilotStatus
-from h2o_ros.nodes.common import LATCHED, LATEST, BaseNode, to_floats
+from h2o_ros.nodes.common import LATCHED, LATEST, STREAM, BaseNode, to_floats
 from h2o_ros.nodes.diagnostics import OK, WARN, Diagnostics
 from h2o_ros.nodes.served_policy import ServedPolicy
 from h2o_ros.robot.control_priority import prefer_punctuality, run_in_real_time
@@ -48,7 +48,7 @@ class PilotTopics:
         self._publisher = publisher
         self._shown: tuple = ()
         self._slowest, self._answered, self._seen_at = 0.0, 0, -math.inf
-        self._shadow = node.create_publisher(Action, 'shadow_action', LATEST)
+        self._shadow = node.create_publisher(Action, 'shadow_action', STREAM)
         self._status = node.create_publisher(PilotStatus, 'pilot_status', LATCHED)
         self._diagnostics = Diagnostics(node)
         if stamped:

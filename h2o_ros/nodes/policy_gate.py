@@ -15,7 +15,7 @@ from h2o_ros.configuration import setting
 from h2o_ros.errors import ConfigurationError, PolicyError
 from h2o_ros.msg import DriverStatus, Evaluation, Observation
 from h2o_ros.msg import Policy as PolicyMessage
-from h2o_ros.nodes.common import CUT_OUT, EVERY, LATCHED, BaseNode, run
+from h2o_ros.nodes.common import CUT_OUT, EVERY, LATCHED, STREAM_EVERY, BaseNode, run
 from h2o_ros.nodes.conversions import policy_from_message, policy_to_message
 from h2o_ros.robot.policy_gate import GateLimits, PolicyGate
 from h2o_ros.task import load_task
@@ -56,7 +56,7 @@ class PolicyGateNode(BaseNode):
         self._evaluated = self.create_publisher(PolicyMessage, 'evaluated_policy', LATCHED)
         self.create_subscription(PolicyMessage, 'candidate_policy', self._on_candidate, LATCHED)
         self.create_subscription(Evaluation, 'evaluation', self._on_evaluation, EVERY)
-        self.create_subscription(Observation, 'observation', self._on_observation, EVERY)
+        self.create_subscription(Observation, 'observation', self._on_observation, STREAM_EVERY)
         self.create_subscription(DriverStatus, 'driver_status', self._on_driver, LATCHED)
         first = Policy.load(parameters.policy)
         first.check_contract(self._task)

@@ -10,7 +10,7 @@ import numpy as np
 from h2o_ros.configuration import setting
 from h2o_ros.msg import Action, Observation
 from h2o_ros.msg import Policy as PolicyMessage
-from h2o_ros.nodes.common import LATCHED, LATEST, BaseNode, run, to_floats
+from h2o_ros.nodes.common import LATCHED, LATEST, STREAM_NEWEST, BaseNode, run, to_floats
 from h2o_ros.nodes.served_policy import ServedPolicy
 from h2o_ros.robot.pilot_settings import PilotSettings
 from h2o_ros.task import load_task
@@ -43,12 +43,14 @@ class PolicyServer(BaseNode):
         self._task = load_task(self._settings.task)
         self._generator = np.random.default_rng(self._settings.seed)
         self._served = ServedPolicy(self._task, self._settings.policy)
-        self._publisher = self.create_publisher(Action, 'action', LATEST)
         self.create_subscription(PolicyMessage, 'policy', self._on_policy, LATCHED)
         settings = self.read_parameters(PilotSettings)
         unattended = self._settings.mode == 'unattended'
+        # A simulator waits for its action; a robot does not.
+        qos = LATEST if unattended else STREAM_NEWEST
+        self._publisher = self.create_publisher(Action, 'action', qos)
         answer = self._answer if unattended else self._attended(settings)
-        self.create_subscription(Observation, 'observation', answer, LATEST)
+        self.create_subscription(Observation, 'observation', answer, qos)
 
     def _attended(self, settings: PilotSettings) -> Callable[[Observation], None]:
         """Return the callback of an observation where a pilot says who drives."""

@@ -19,6 +19,9 @@ ROBOT_TOPICS = {
     '/diagnostics': 'diagnostic_msgs/msg/DiagnosticArray',
 }
 
+# Those among them that come at each control step, best effort.
+STREAMS = ('observation', 'applied_action', 'shadow_action')
+
 
 def topics_of(task: Task) -> dict[str, str]:
     """Return topic and type of everything the task's fields come from."""

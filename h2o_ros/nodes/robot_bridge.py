@@ -12,7 +12,7 @@ import numpy as np
 
 from h2o_ros.configuration import setting
 from h2o_ros.msg import Action, Observation, TransitionBatch
-from h2o_ros.nodes.common import EVERY, BaseNode, run, to_rows
+from h2o_ros.nodes.common import EVERY, STREAM_EVERY, BaseNode, run, to_rows
 from h2o_ros.nodes.conversions import transitions_to_message
 from h2o_ros.robot.live_steps import LiveSteps
 from h2o_ros.task import load_task
@@ -38,8 +38,8 @@ class RobotBridge(BaseNode):
         self._session = secrets.randbits(63)
         self._taken = self._version = 0
         self._transitions = self.create_publisher(TransitionBatch, 'robot_transitions', EVERY)
-        self.create_subscription(Observation, 'observation', self._on_observation, EVERY)
-        self.create_subscription(Action, 'applied_action', self._on_action, EVERY)
+        self.create_subscription(Observation, 'observation', self._on_observation, STREAM_EVERY)
+        self.create_subscription(Action, 'applied_action', self._on_action, STREAM_EVERY)
         self.create_timer(self._settings.publish_period, self._publish)
 
     def _on_observation(self, message: Observation) -> None:

@@ -17,7 +17,7 @@ from h2o_ros.algorithms.policy import Policy
 from h2o_ros.configuration import setting
 from h2o_ros.errors import RobotError
 from h2o_ros.msg import Action, DriverStatus, LearnerStatus, Observation, PilotStatus
-from h2o_ros.nodes.common import CUT_OUT, EVERY, LATCHED, BaseNode, run, to_rows
+from h2o_ros.nodes.common import CUT_OUT, EVERY, LATCHED, STREAM_EVERY, BaseNode, run, to_rows
 from h2o_ros.nodes.supervision import BRING_UP, Plan, Supervision
 from h2o_ros.report.drive import DriveFigures, write_drive
 from h2o_ros.report.output import prepare_output_folder
@@ -97,9 +97,9 @@ class Supervisor(BaseNode):
         if parameters.await_learner:
             topic = 'training/learner_status'
             self.create_subscription(LearnerStatus, topic, self._on_learner, EVERY)
-        self.create_subscription(Observation, 'observation', self._on_observation, EVERY)
-        self.create_subscription(Action, 'applied_action', self._on_applied, EVERY)
-        self.create_subscription(Action, 'shadow_action', self._on_shadow, EVERY)
+        self.create_subscription(Observation, 'observation', self._on_observation, STREAM_EVERY)
+        self.create_subscription(Action, 'applied_action', self._on_applied, STREAM_EVERY)
+        self.create_subscription(Action, 'shadow_action', self._on_shadow, STREAM_EVERY)
         self._supervision.start()
 
     def is_present(self) -> list[str]:

@@ -21,7 +21,7 @@ from std_srvs.srv import Trigger
 
 from h2o_ros.configuration import setting
 from h2o_ros.msg import DriverStatus, Observation, PilotStatus
-from h2o_ros.nodes.common import LATCHED, LATEST, BaseNode, run
+from h2o_ros.nodes.common import LATCHED, LATEST, STREAM_NEWEST, BaseNode, run
 from h2o_ros.robot.teleop import STICK_PERIOD, Order, ScriptedStick, Steering, TeleopSettings
 from h2o_ros.robot.teleop_joystick import Joystick, JoystickSettings
 from h2o_ros.robot.teleop_keyboard import HELP, Keyboard, KeyboardSettings
@@ -78,9 +78,8 @@ class Teleop(BaseNode):
         settings = self._settings
         if settings.operator == 'scripted':
             script = ScriptedStick(load_task(settings.task), settings.speed, settings.seed)
-            self.create_subscription(
-                Observation, 'observation', functools.partial(self._on_observation, script), LATEST
-            )
+            hear = functools.partial(self._on_observation, script)
+            self.create_subscription(Observation, 'observation', hear, STREAM_NEWEST)
             return script
         if settings.operator == 'joystick':
             joystick = Joystick(settings.speed, buttons)

@@ -14,7 +14,7 @@ import numpy as np
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.msg import DynamicsGap, LearnerStatus, RolloutBudget
 from h2o_ros.msg import Policy as PolicyMessage
-from h2o_ros.nodes.common import BEST_EFFORT, EVERY, LATCHED, BaseNode, to_floats
+from h2o_ros.nodes.common import EVERY, LATCHED, STREAM, BaseNode, to_floats
 from h2o_ros.nodes.conversions import budget_to_message, policy_to_message
 from h2o_ros.nodes.training import NewestSteps
 from h2o_ros.pacing import PaceMaker
@@ -52,7 +52,7 @@ class TrainingTopics:
         self._policy = node.create_publisher(PolicyMessage, 'policy', LATCHED)
         self._exploring = node.create_publisher(PolicyMessage, 'exploration_policy', LATCHED)
         self._status = node.create_publisher(LearnerStatus, 'learner_status', EVERY)
-        self._gap = node.create_publisher(DynamicsGap, 'dynamics_gap', BEST_EFFORT)
+        self._gap = node.create_publisher(DynamicsGap, 'dynamics_gap', STREAM)
 
     def publish_budget(self) -> None:
         """Grant the simulator its steps; from any thread."""

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Imu
 from std_srvs.srv import Trigger
 
 from h2o_ros.configuration import setting
-from h2o_ros.nodes.common import BaseNode, run
+from h2o_ros.nodes.common import STREAM, BaseNode, run
 from h2o_ros.nodes.sensor_messages import imu_message
 from h2o_ros.robot.can_bus import open_bus
 from h2o_ros.robot.control_priority import prefer_punctuality, run_in_real_time
@@ -31,8 +30,6 @@ from h2o_ros.srv import InjectFault
 
 STEP = 0.001  # s
 WATCH_PERIOD = 0.5  # s between looks at the loop and the robot
-# Reliable, so that subscribers of either kind hear it; old samples are of no use to anybody.
-IMU = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,7 @@ class VirtualRobot(BaseNode):
         self._bus = open_bus(parameters)
         motors = EmulatedMotors(self._bus, parameters, watchdog=parameters.saved_watchdog)
         self._robot = LiveRobot(self._body, motors, 1.0 / parameters.imu_rate)
-        self._imu = self.create_publisher(Imu, 'imu/data', IMU)
+        self._imu = self.create_publisher(Imu, 'imu/data', STREAM)
         self.create_service(Trigger, 'lift', self._on_lift)
         self.create_service(InjectFault, 'inject_fault', self._on_fault)
         self._loop = RealTimeLoop(self._step, STEP)
