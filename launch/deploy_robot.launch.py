@@ -6,13 +6,12 @@ from pathlib import Path
 from h2o_ros.algorithms.config import algorithm_names
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.errors import ConfigurationError
-from h2o_ros.launching.arguments import TASK
+from h2o_ros.launching.arguments import TASK, load_robot_task
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
 from h2o_ros.launching.learning_graph import learning_nodes
 from h2o_ros.launching.robot_graph import ROBOT_ARGUMENTS, VIRTUAL, robot_nodes
 from h2o_ros.launching.ros import make_launch_description
 from h2o_ros.robot.shadow import ShadowLimits
-from h2o_ros.task import load_task
 
 SHADOW = {
     field.name: Argument(field.name, field.default, f'Shadow phase: {field.metadata["text"]}')
@@ -42,7 +41,7 @@ def nodes(arguments):
             f'{policy}: there is no such policy file; train one (make train), or name another by '
             'policy:=FILE'
         )
-    Policy.load(policy).check_contract(load_task(task))
+    Policy.load(policy).check_contract(load_robot_task(task))
     refuse_looser_shadow(arguments)
     learn = arguments['learn']
     processes = [

@@ -1,15 +1,14 @@
 """Record a scripted operator who drives the virtual robot in lockstep: the demonstration bag."""
 
-from h2o_ros.launching.arguments import TASK
+from h2o_ros.launching.arguments import TASK, load_robot_task
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
 from h2o_ros.launching.ros import make_launch_description
-from h2o_ros.task import load_task
 
 
 def nodes(arguments):
     """Return the robot, the person who drives it, and the recorder."""
     task, seed = arguments['task'], arguments['seed']
-    load_task(task)
+    load_robot_task(task)
     return [
         NodeProcess(
             'lockstep_robot',

@@ -524,6 +524,30 @@ def test_learning_without_a_checkpoint_starts_nothing(path, given):
         graph.nodes(graph.read(given | {'checkpoint': 'nowhere'}))
 
 
+@pytest.mark.parametrize(
+    ('file', 'words', 'complaint'),
+    [
+        ('train_sim', {'gap': 'gravity+wind'}, "gap 'gravity\\+wind': 'wind' is unknown"),
+        ('train_sim', {'robot': 'nosuch'}, 'choose one of simulator, hard, nominal, standard'),
+        ('train_sim', {'task': 'walker2d', 'robot': 'hard'}, 'choose one of simulator, standard'),
+        ('record_demo', {'task': 'half_cheetah'}, 'half_cheetah: z, pitch, .*: no sources'),
+        ('record_teleop', {'task': 'half_cheetah'}, 'train on it by train_sim.launch.py'),
+        ('deploy_robot', {'task': 'half_cheetah'}, 'no sources'),
+    ],
+)
+def test_what_a_task_gap_or_robot_cannot_be_starts_nothing(tmp_path, file, words, complaint):
+    graph = load_graph(SHIPPED / f'{file}.launch.py')
+    policy = tmp_path / 'policy.safetensors'
+    if file == 'deploy_robot':
+        task = load_task('half_cheetah')
+        ones, zeros = np.ones(17), np.zeros(17)
+        head = np.zeros((17, 12))
+        Policy([head], [np.zeros(12)], np.ones(2), ones, zeros, task.contract()).save(policy)
+        words = words | {'policy': str(policy)}
+    with pytest.raises(ConfigurationError, match=complaint):
+        graph.nodes(graph.read(words))
+
+
 def test_a_wrong_value_is_refused_under_ros_too(monkeypatch):
     stand_in(monkeypatch)
     from h2o_ros.launching.ros import make_launch_description

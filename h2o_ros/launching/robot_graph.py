@@ -7,10 +7,10 @@ from typing import Any
 
 from h2o_ros.configuration import build, read_yaml
 from h2o_ros.errors import ConfigurationError
+from h2o_ros.launching.arguments import load_robot_task
 from h2o_ros.launching.description import Argument, NodeProcess
 from h2o_ros.robot.motor_settings import MotorSettings
 from h2o_ros.robot.safety_settings import SafetySettings
-from h2o_ros.task import load_task
 
 VIRTUAL = 'virtual'
 ROBOTS = (VIRTUAL, 'wheel_legged')
@@ -71,7 +71,7 @@ def robot_nodes(arguments: dict[str, Any]) -> list[NodeProcess]:
     Neither is started again: what was lost must be found by a person before the robot moves.
     """
     task, driver = arguments['task'], driver_parameters(arguments)
-    load_task(task)
+    load_robot_task(task)
     nodes = [NodeProcess('hardware_driver', parameters={'task': task, **driver}, required=True)]
     if arguments['robot'] == VIRTUAL:
         motors = {name: value for name, value in driver.items() if name in MOTORS}
