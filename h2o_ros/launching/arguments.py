@@ -14,7 +14,8 @@ TASK = Argument(
 def load_robot_task(name: str) -> Task:
     """Read a task that nodes of a robot are to run; refuse one that no robot's topics tell."""
     task = load_task(name)
-    unseen = [field.name for field in (*task.observation, *task.action) if not field.sources]
+    unseen = [field.name for field in task.observation if not field.sources]
+    unseen += [field.name for field in task.action if not field.sources]
     if unseen:
         raise ConfigurationError(
             f'task {task.name}: {", ".join(unseen)}: no sources, so no robot has these fields; '
