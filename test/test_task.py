@@ -49,6 +49,18 @@ def test_a_fall_is_a_tilt_beyond_the_limit_on_either_side():
     assert load_task('standing_still').compute_terminated(rows).tolist() == [False, True] * 2
 
 
+def test_policies_of_the_first_release_still_fit():
+    assert load_task('standing_still').contract_hash[:12] == 'dbb6f5bc8317'
+    assert load_task('moving_straight').contract_hash[:12] == 'cbfafbd96959'
+
+
+def test_what_suits_a_task_is_kept_as_it_is_written(edited):
+    learning = {'hidden': [8, 8], 'discount': 0.9}
+    assert load_task(edited(lambda c: c.update(learning=learning))).learning == learning
+    assert load_task('standing_still').learning == {}
+    assert load_task('half_cheetah').learning['hidden'] == [256, 256]
+
+
 def test_contract_hash_changes_with_every_part_of_the_contract(edited):
     reference = load_task('standing_still').contract_hash
     changes = [
@@ -83,6 +95,17 @@ def test_contract_hash_ignores_what_a_policy_does_not_depend_on(edited):
         (lambda c: c.pop('name'), ["'name' is missing"]),
         (lambda c: c.update(observation=c['observation'][:1], training_reset={}), ['theta_dot']),
         (lambda c: c.update(training_reset={'speed': 1.0}), ['speed', 'observation field']),
+        (lambda c: c.update(learning=[1]), ['learning', 'expected a mapping']),
+        (lambda c: c.update(termination={'name': 'outside'}), ['bounds', 'outside']),
+        (lambda c: c['termination'].update(bounds={'x': [0.0, 1.0]}), ['bounds', 'outside']),
+        (
+            lambda c: c.update(termination={'name': 'outside', 'bounds': {'x': [1.0, 1.0]}}),
+            ['bounds: x', '[low, high]', '[1.0, 1.0]'],
+        ),
+        (
+            lambda c: c.update(termination={'name': 'outside', 'bounds': {'z': [0.0, 1.0]}}),
+            ["'outside' needs the field 'z'"],
+        ),
         (lambda c: c['observation'].append(c['observation'][0]), ['unique']),
     ],
 )

@@ -145,8 +145,8 @@ def _draw_learning(returns: Axes, survival: Axes, figures: RunFigures) -> None:
     returns.set_ylabel('return (thousands, reward units)', fontsize=12)
     span = max(best, -worst, 1e-3)
     returns.set_ylim(worst - 0.03 * span, best + 0.06 * span)
-    place = 'best' if task.largest_reward is None else 'lower right'
-    returns.legend(fontsize=11, loc=place, framealpha=0.85)
+    free = task.largest_reward is None
+    returns.legend(fontsize=11, loc='best' if free else 'lower right', framealpha=0.85)
     seconds = task.horizon * task.period
     shares = [100.0 * e.survived(task.horizon) / e.episodes for e in evaluations]
     survival.plot(updates, shares, color=GREEN, linewidth=2.2, marker='o', ms=5)

@@ -86,6 +86,10 @@ class ProgressLine:
             self._last = now
             self._draw()
 
+    def forget(self) -> None:
+        """Drop what is waiting to be drawn."""
+        self._pending = None
+
     def message(self, text: str) -> None:
         """Print a line of its own, above the progress line."""
         self._stream.write(f'\r{ERASE_TO_END}{text}\n' if self._drawn else f'{text}\n')
