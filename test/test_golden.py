@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from h2o_ros.algorithms.classifiers import dynamics_gap
 from h2o_ros.algorithms.compilation import make_step
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.inputs import Noise, prepare
+from h2o_ros.algorithms.optimiser import Rates, rates
 from h2o_ros.algorithms.replay import RowLayout
 from h2o_ros.algorithms.state import Shape, State
-from h2o_ros.algorithms.update import Rates, dynamics_gap, rates
 
 GOLDEN = Path(__file__).parent / 'data' / 'official_h2o_wheel_legged.npz'
 ACTOR = [f'policy/base_network.network.{i}' for i in (0, 2, 4)]
@@ -133,7 +134,7 @@ def test_five_updates_equal_the_official_code(golden, seeds, mode):
         inputs = inputs_of(golden, step, config, layout, seeds)
         of_step = Rates(*(r[0] for r in rates(config, step, 1)))
         metrics = make(inputs, of_step, True)
-        gap = dynamics_gap(state, inputs.gap, inputs.drawn)
+        gap = dynamics_gap(state, inputs.taken, inputs.drawn)
         check_metrics(golden, step, metrics, gap)
     for weight, bias, name in pairs(state, seeds):
         expected = golden[f'final/{name}.weight'].T

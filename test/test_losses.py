@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from h2o_ros.algorithms import losses
+from h2o_ros.algorithms import h2o, losses
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.replay import RowLayout, Scaling, make_rows
 from h2o_ros.task import load_task
@@ -111,14 +111,14 @@ def test_bellman_loss_by_hand():
 def test_regularisation_by_hand():
     """Omega = (1, 3) / 4, simulated Q = (log 4, 0), real 1: log 1.75 - 1, or log 4 / 4 - 1."""
     q = torch.tensor([[[1.0, math.log(4.0), 0.0]]])
-    log_weight = losses.log_omega(torch.tensor([[1.0, 3.0]]))
-    value, slope = losses.regularisation(q, 1, log_weight, False, 1000.0)
+    log_weight = h2o.log_omega(torch.tensor([[1.0, 3.0]]))
+    value, slope = h2o.regularisation(q, 1, log_weight, False, 1000.0)
     torch.testing.assert_close(value, torch.tensor([[math.log(1.75) - 1.0]]))
     torch.testing.assert_close(slope, torch.tensor([[[-1.0, 1.0 / 1.75, 0.75 / 1.75]]]))
-    value, slope = losses.regularisation(q, 1, log_weight, True, 1000.0)
+    value, slope = h2o.regularisation(q, 1, log_weight, True, 1000.0)
     torch.testing.assert_close(value, torch.tensor([[0.25 * math.log(4.0) - 1.0]]))
     torch.testing.assert_close(slope, torch.tensor([[[-1.0, 0.25, 0.75]]]))
-    value, slope = losses.regularisation(q, 1, log_weight, True, 0.1)
+    value, slope = h2o.regularisation(q, 1, log_weight, True, 0.1)
     torch.testing.assert_close(value, torch.tensor([[-0.1]]))
     assert not slope.any()
 
@@ -166,13 +166,13 @@ def test_slopes_equal_autograd(name):
     shape = (2, 3, 8, 2) if name == 'classifier' else (2, 3, 8)
     x = torch.randn(shape, generator=generator, requires_grad=True)
     weight = torch.rand(3, 8, generator=generator)
-    log_weight = losses.log_omega(weight[:, 4:])
+    log_weight = h2o.log_omega(weight[:, 4:])
     sign = torch.tensor([1.0] * 4 + [-1.0] * 4)
     value, slope = {
         'classifier': lambda: losses.classifier_loss(x, sign),
         'bellman': lambda: losses.bellman_loss(x, weight, weight),
-        'soft_maximum': lambda: losses.regularisation(x, 4, log_weight, False, 1000.0),
-        'mean': lambda: losses.regularisation(x, 4, log_weight, True, 1000.0),
+        'soft_maximum': lambda: h2o.regularisation(x, 4, log_weight, False, 1000.0),
+        'mean': lambda: h2o.regularisation(x, 4, log_weight, True, 1000.0),
     }[name]()
     (expected,) = torch.autograd.grad(value.sum(), x)
     torch.testing.assert_close(slope, expected)
@@ -182,10 +182,10 @@ def test_omega_without_denormals():
     """All u at the lower clip weigh alike; beside a large one they weigh nothing; no NaN."""
     torch.set_flush_denormal(True)
     try:
-        even = losses.log_omega(torch.full((1, 4), 1e-30))
+        even = h2o.log_omega(torch.full((1, 4), 1e-30))
         torch.testing.assert_close(even.exp(), torch.full((1, 4), 0.25))
-        mixed = losses.log_omega(torch.tensor([[1e-30, 10.0, 1e-30]]))
-        value, slope = losses.soft_maximum(torch.tensor([[[1e3, -1e3, 0.0]]]), mixed)
+        mixed = h2o.log_omega(torch.tensor([[1e-30, 10.0, 1e-30]]))
+        value, slope = h2o.soft_maximum(torch.tensor([[[1e3, -1e3, 0.0]]]), mixed)
         assert torch.isfinite(mixed).all() and torch.isfinite(value).all()
         torch.testing.assert_close(slope.sum(), torch.tensor(1.0))
     finally:

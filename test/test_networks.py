@@ -13,7 +13,7 @@ from h2o_ros.algorithms.networks import (
     initialise,
     mlp_shapes,
 )
-from h2o_ros.algorithms.update import Rates, adam_step, rates
+from h2o_ros.algorithms.optimiser import Rates, adam_step, rates
 
 
 def network(layer_norm):

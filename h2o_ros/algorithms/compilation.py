@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from h2o_ros.algorithms.inputs import Inputs
+from h2o_ros.algorithms.optimiser import Rates
 from h2o_ros.algorithms.precision import settle_precision
 from h2o_ros.algorithms.state import State
-from h2o_ros.algorithms.update import Rates, update
+from h2o_ros.algorithms.update import update
 
 Step = Callable[[Inputs, Rates, bool], dict[str, Tensor]]
 
@@ -49,7 +50,7 @@ def make_step(state: State, mode: str) -> Step:
 
     def step(inputs: Inputs, rates: Rates, measure: bool) -> dict[str, Tensor]:
         if not settled:
-            settle_precision(state, inputs)
+            settle_precision(state, inputs, rates)
             settled.append(_make_step(state, mode))
         return settled[0](inputs, rates, measure)
 

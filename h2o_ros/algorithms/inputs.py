@@ -27,7 +27,7 @@ class Inputs(NamedTuple):
     """What one update computes on; with a leading dimension (U,) what `prepare` returns.
 
     classifier (2, S, rows, 2 O + A): for D_sa with s' blanked, and for D_sas; noise added
-    gap        (S, sim rows, 2 O + A): the steps taken
+    taken      (S, sim rows, 2 O + A): the steps taken, where classifiers judge them
     drawn      (S, sim rows, 1 + N, O): from the next state reached to itself, which is 0, and to
                the N drawn around it
     states     (S, 2 rows, O): s then s'
@@ -39,7 +39,7 @@ class Inputs(NamedTuple):
     """
 
     classifier: Tensor
-    gap: Tensor
+    taken: Tensor
     drawn: Tensor
     states: Tensor
     critic: Tensor
@@ -70,7 +70,7 @@ def prepare(
     blanked = noisy.clone()
     blanked[..., o + a :] = 0.0
     sim = slice(config.real_batch, None if config.classifiers else config.real_batch)
-    gap, drawn = gap_inputs(layout, agent_rows[:, :, sim], noise.gap, gap_deviation)
+    taken, drawn = gap_inputs(layout, agent_rows[:, :, sim], noise.gap, gap_deviation)
     state_action, after = agent_rows[..., : o + a], agent_rows[..., layout.next_observation]
     room = agent_rows.new_zeros(u, s, rows, a)
     states = torch.cat((agent_rows[..., :o], after), 2)
@@ -81,7 +81,7 @@ def prepare(
 
     return Inputs(
         torch.stack((blanked, noisy), 1),
-        gap,
+        taken,
         drawn,
         states,
         twice(state_action),
@@ -99,7 +99,7 @@ def gap_inputs(
     """Return each row's (s, a, s') and where N next states drawn around s' lie from it.
 
     rows: (..., S, rows, W) in learning units. noise: (..., S, rows, N, O), standard normal.
-    deviation: (S, O). Returns Inputs.gap and Inputs.drawn, with the same leading dimensions.
+    deviation: (S, O). Returns Inputs.taken and Inputs.drawn, with the same leading dimensions.
     """
     drawn = noise.new_zeros(*noise.shape[:-2], 1 + noise.shape[-2], noise.shape[-1])
     torch.mul(noise, deviation[:, None, None], out=drawn[..., 1:, :])

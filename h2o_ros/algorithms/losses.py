@@ -1,4 +1,4 @@
-"""The losses of H2O, each with its derivative by the network outputs it is made of.
+"""The losses that algorithms share, each with its derivative by the outputs it is made of.
 
 Source: H. Niu et al., "When to Trust Your Simulator: Dynamics-Aware Hybrid Offline-and-Online
 Reinforcement Learning", NeurIPS 2022. Equation numbers are the paper's. Index 0 of a classifier's
@@ -45,31 +45,30 @@ def classifier_loss(outputs: Tensor, sign: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def dynamics_gap(outputs: Tensor, samples: int) -> tuple[Tensor, Tensor]:
-    """Log ratio of the two dynamics from D_sas alone (eq. 7; D_sa cancels exactly).
-
-        log p_sim/p_real = (l_sas) - (l_sa) = z_sas[sim] - z_sas[real]
+    """Log ratio of the two dynamics, of steps taken and of next states drawn around theirs.
 
     outputs: (S, rows x (1 + samples), 2) before the tanh; of each row first the next state that
     was reached, then N next states drawn around it.
     Returns log p_real/p_sim of the step taken (S, rows), and u (eq. 33 with a mean over the N
     samples, before clipping) (S, rows).
     """
+    log_ratio = log_dynamics_ratio(outputs).unflatten(-1, (-1, 1 + samples))
+    return log_ratio[..., 0], -log_ratio[..., 1:].mean(-1)
+
+
+def log_dynamics_ratio(outputs: Tensor) -> Tensor:
+    """Log p_real/p_sim of steps (...), from D_sas's outputs (..., 2) before the tanh (eq. 7).
+
+    log p_real/p_sim = l_sa - l_sas = z_sas[real] - z_sas[sim]      (D_sa cancels exactly)
+    """
     z = torch.tanh(outputs)
-    log_ratio = torch.mul(z[..., 1] - z[..., 0], 2.0).unflatten(-1, (-1, 1 + samples))
-    return -log_ratio[..., 0], log_ratio[..., 1:].mean(-1)
-
-
-def log_omega(u: Tensor) -> Tensor:
-    """Return log of omega = u / sum(u) (section 4.2) without leaving the log domain."""
-    return torch.log_softmax(u.log(), -1)
+    return torch.mul(z[..., 0] - z[..., 1], 2.0)
 
 
 def bellman_loss(q: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Importance-weighted Bellman error (eq. 8, without its factor 1/2, as the authors' code).
+    """Weighted Bellman error (eq. 8, without its factor 1/2, as the authors' code).
 
         L = sum over rows of w (Q(s, a) - y)²
-        w = 1 / real rows                        on real rows
-        w = clip(p_real/p_sim) / simulated rows  on simulated rows
 
     q: (K, S, rows). target y: (S, rows), a constant. weight w: (S, rows).
     Returns each row's part of the loss (K, S, rows) and the derivative by q.
@@ -77,40 +76,6 @@ def bellman_loss(q: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Ten
     error = q - target
     weighted = weight * error
     return weighted * error, 2.0 * weighted
-
-
-def soft_maximum(q_sim: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log sum omega exp(Q) over simulated rows (eq. 6), (K, S), and its derivative.
-
-    The derivative is softmax(Q + log omega): the distribution d_phi of eq. 5.
-    """
-    shifted = q_sim + log_weight
-    logarithm = torch.log_softmax(shifted, -1)
-    # logsumexp, at the largest entry, where nothing cancels
-    return shifted.amax(-1) - logarithm.amax(-1), logarithm.exp()
-
-
-def weighted_mean(q_sim: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return sum omega Q over simulated rows (eq. 10, 19: H2O(v)) and its derivative omega."""
-    omega = log_weight.exp().expand_as(q_sim)
-    return (omega * q_sim).sum(-1), omega
-
-
-def regularisation(
-    q: Tensor, real_rows: int, log_weight: Tensor, mean: bool, limit: float
-) -> tuple[Tensor, Tensor]:
-    """Value regularisation before beta (eq. 6 or 10), clipped to ±limit.
-
-        R = softmax-or-mean over simulated rows of Q  -  mean over real rows of Q
-
-    q: (K, S, rows), real rows first. Returns (K, S) and the derivative by q, zero where clipped.
-    """
-    function = weighted_mean if mean else soft_maximum
-    pushed, by_sim = function(q[..., real_rows:], log_weight)
-    raw = pushed - q[..., :real_rows].mean(-1)
-    by_real = torch.full_like(q[..., :real_rows], -1.0 / real_rows)
-    inside = (raw.abs() <= limit).unsqueeze(-1)
-    return raw.clamp(-limit, limit), torch.cat((by_real, by_sim), -1) * inside
 
 
 class SquashedGaussian:

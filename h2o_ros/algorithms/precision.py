@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 
 from h2o_ros.algorithms.inputs import Inputs
+from h2o_ros.algorithms.optimiser import BETA_1, Rates
 from h2o_ros.algorithms.state import State
-from h2o_ros.algorithms.update import agent_gradient, classifier_gradient, dynamics_gap
+from h2o_ros.algorithms.update import update
 
 BOUND = 0.1  # of the length of a network's gradient; less than the batch's own chance
 BFLOAT16_FLAGS = ('avx512_bf16', 'amx_bf16', 'bf16')  # Intel and AMD, Intel, ARM
 
 
-def settle_precision(state: State, inputs: Inputs) -> None:
+def settle_precision(state: State, inputs: Inputs, rates: Rates) -> None:
     """Go back to float32 products, and say so, where bfloat16 does not serve."""
     if state.factors == torch.float32:
         return
@@ -28,7 +29,7 @@ def settle_precision(state: State, inputs: Inputs) -> None:
     if not multiplies_bfloat16(state.target.device):
         reason = 'this processor has no bfloat16 products'
     else:
-        errors = gradient_errors(state, inputs)
+        errors = gradient_errors(state, inputs, rates)
         worst = max(errors, key=lambda name: errors[name])
         if not errors[worst] <= BOUND:
             reason = f'the gradient of {worst} would be {errors[worst]:.0%} off, over {BOUND:.0%}'
@@ -45,23 +46,34 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     return any(flags.get(name, False) for name in BFLOAT16_FLAGS)
 
 
-def gradient_errors(state: State, inputs: Inputs) -> dict[str, float]:
+def gradient_errors(state: State, inputs: Inputs, rates: Rates) -> dict[str, float]:
     """Return how far each network's gradient is from float32's, over the length of that."""
     factors = state.factors
-    rounded = _gradients(state, inputs)
+    rounded = _gradients(state, inputs, rates)
     state.factors = torch.float32
-    exact = _gradients(state, inputs)
+    exact = _gradients(state, inputs, rates)
     state.factors = factors
     return {
         name: float((rounded[name] - gradient).norm() / gradient.norm())
         for name, gradient in exact.items()
+        if gradient.any()
     }
 
 
-def _gradients(state: State, inputs: Inputs) -> dict[str, Tensor]:
-    gradients, gap, agent = {}, None, state.agent_parameters
-    if state.config.classifiers:
-        _, gradients['classifiers'] = classifier_gradient(state, inputs)
-        gap = dynamics_gap(state, inputs.gap, inputs.drawn)
-    of_agent, _ = agent_gradient(state, inputs, gap, measure=False)
-    return {**gradients, **{name: of_agent[agent.span(name)] for name in ('actor', 'critics')}}
+def _gradients(state: State, inputs: Inputs, rates: Rates) -> dict[str, Tensor]:
+    """Return each network's gradient of an update that is made and taken back.
+
+    It is read from Adam's mean, which goes 1 - BETA_1 of the way to it.
+    """
+    before = {name: tensor.clone() for name, tensor in state.tensors().items()}
+    update(state, inputs, rates, measure=False)
+    gradients = {}
+    for group, parameters in state.groups.items():
+        mean = before[f'{group}/mean']
+        gradient = mean + (parameters.mean - mean) / (1.0 - BETA_1)
+        for network in dict.fromkeys(name.split('/')[0] for name in parameters.shapes):
+            if f'{network}/weight0' in parameters.shapes:
+                gradients[network] = gradient[parameters.span(network)]
+    for name, tensor in state.tensors().items():
+        tensor.copy_(before[name])
+    return gradients

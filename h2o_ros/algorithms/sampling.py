@@ -34,7 +34,7 @@ class Sampler:
         o, a = layout.observation, layout.action
         self._each = config.classifier_batch if config.classifiers else 0
         self._batch = config.real_batch + config.sim_batch
-        gap_rows = config.sim_batch if config.classifiers else 0
+        gap_rows = config.sim_batch if config.draws_next_states else 0
         self._noise_shapes = (
             (2 * self._each, 2 * o + a),
             (gap_rows, config.gap_samples, o),

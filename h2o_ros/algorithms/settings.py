@@ -250,6 +250,11 @@ class AlgorithmConfig:
         return self.method in WITH_CLASSIFIERS
 
     @property
+    def draws_next_states(self) -> bool:
+        """Whether next states are drawn for u(s, a)."""
+        return self.method in H2O
+
+    @property
     def needs_real(self) -> bool:
         """Whether real rows are learned from, if only by the classifiers."""
         return self.sources != 'simulated' or self.classifiers

@@ -25,10 +25,11 @@ class Shape:
 class State:
     """All that training changes: parameters, optimiser moments, targets, averaged actor, counter.
 
-    classifier_parameters: `classifiers` (2 x S networks: D_sa, D_sas). agent_parameters: `actor`
-    (S), `scale/log_std` (S, 2), `temperature/log` (S,), `critics` (2 x S). target: the critics'
-    twin, laid out like them. average: the actor's and scale's running mean. factors: what updates
-    round the factors of large products to.
+    groups: what one optimiser moves, by name. classifier_parameters: `classifiers` (2 x S
+    networks: D_sa, D_sas). agent_parameters: `actor` (S), `scale/log_std` (S, 2),
+    `temperature/log` (S,), `critics` (2 x S). target: the critics' twin, laid out like them.
+    average: the actor's and scale's running mean. factors: what updates round the factors of
+    large products to.
     """
 
     def __init__(self, config: AlgorithmConfig, shape: Shape, device: str = 'cpu') -> None:
@@ -48,6 +49,10 @@ class State:
             },
             device,
         )
+        self.groups = {'classifier': self.classifier_parameters, 'agent': self.agent_parameters}
+        self._owners = {
+            name.split('/')[0]: group for group in self.groups.values() for name in group.shapes
+        }
         agent = self.agent_parameters
         self.critic_span, actor_span = agent.span('critics'), agent.span('actor')
         self.actor_span = slice(actor_span.start, agent.span('scale').stop)
@@ -59,17 +64,13 @@ class State:
         self.sign = sign.flatten()
 
     def layers(self, network: str) -> list[Layer]:
-        """Return the layers of `classifiers`, `actor`, `critics` or `targets` for an update.
+        """Return the layers of a network of any group, or of `targets`, for an update.
 
         Between inputs or outputs and a hidden layer little is to be gained, so nothing is rounded.
         """
-        if network == 'targets':
-            layers = self.target_layers
-        else:
-            owner = self.agent_parameters
-            if network == 'classifiers':
-                owner = self.classifier_parameters
-            layers = owner.layers(network)
+        layers = self.target_layers
+        if network != 'targets':
+            layers = self._owners[network].layers(network)
         return [
             layer._replace(factors=self.factors) if min(layer.weight.shape[1:]) >= LARGE else layer
             for layer in layers
@@ -94,8 +95,7 @@ class State:
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor of the state by name, for checkpoints."""
         named = {'target': self.target, 'average': self.average}
-        for group in ('classifier', 'agent'):
-            parameters = getattr(self, f'{group}_parameters')
+        for group, parameters in self.groups.items():
             for part in ('value', 'mean', 'square'):
                 named[f'{group}/{part}'] = getattr(parameters, part)
         return named

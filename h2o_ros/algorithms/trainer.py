@@ -12,15 +12,16 @@ from torch import Tensor
 
 from h2o_ros.algorithms import checkpoint, losses
 from h2o_ros.algorithms.arithmetic import fast_arithmetic
+from h2o_ros.algorithms.classifiers import dynamics_gap
 from h2o_ros.algorithms.compilation import make_step
 from h2o_ros.algorithms.inputs import gap_inputs
 from h2o_ros.algorithms.networks import forward, layers_of
+from h2o_ros.algorithms.optimiser import Rates, rates
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.algorithms.replay import RowLayout, Scaling, SimulatedRows, make_rows
 from h2o_ros.algorithms.sampling import Sampler, generator
 from h2o_ros.algorithms.settings import AlgorithmConfig
 from h2o_ros.algorithms.state import Shape, State
-from h2o_ros.algorithms.update import Rates, dynamics_gap, rates
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
