@@ -46,7 +46,7 @@ def walker2d(observation: Fields, action: Fields) -> np.ndarray:
 
 
 def _squares(action: Fields) -> np.ndarray:
-    return np.sum([np.square(values, dtype=np.float64) for values in action.values()], axis=0)
+    return np.square(np.stack(list(action.values())), dtype=np.float64).sum(0)
 
 
 def never(next_observation: Fields, limit: float, bounds: Bounds) -> np.ndarray:

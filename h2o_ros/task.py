@@ -252,7 +252,7 @@ def share_folder(relative: str) -> Path:
 def _by_name(names: list[str], rows: np.ndarray) -> dict[str, np.ndarray]:
     if rows.ndim != 2 or rows.shape[1] != len(names):
         raise ValueError(f'expected rows of {", ".join(names)}, got shape {rows.shape}')
-    return {name: rows[:, column] for column, name in enumerate(names)}
+    return dict(zip(names, rows.T, strict=True))
 
 
 def _check_units(task: Task, path: Path) -> None:
