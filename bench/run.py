@@ -31,6 +31,7 @@ SECTIONS = {
     'cutout': ('Off when the command is lost', ['bench/cutout.py']),
     'commands': ('A million commands, and what is on the bus', ['bench/commands.py']),
     'load_bag': ('Loading a recording', ['bench/load_bag.py']),
+    'load_dataset': ('Loading a dataset', ['bench/load_dataset.py']),
     'train': ('From the demonstration bag to a policy, with ROS', ['bench/train.py']),
     'standard': (
         'Algorithms on the standard robot, trained on its demonstration',
