@@ -193,6 +193,13 @@ def test_an_unknown_name_lists_what_is_there(folder):
         load_d4rl('halfcheetah-expert-v2', TASK)
 
 
+def test_files_under_the_names_that_d4rl_gave_them_are_found(folder, capsys):
+    write(folder / 'halfcheetah_medium_replay-v2.hdf5', columns())
+    assert len(load_d4rl('halfcheetah-medium-replay-v2', TASK)) == 6
+    assert cli.main(['dataset', 'show', 'halfcheetah-medium-replay-v2']) == 0
+    assert 'halfcheetah_medium_replay-v2: 6 steps' in capsys.readouterr().out
+
+
 def test_scores_by_hand():
     assert normalised_score('half_cheetah', -280.178953) == 0.0
     assert normalised_score('half_cheetah', 12135.0) == 100.0

@@ -70,14 +70,16 @@ def find_dataset(path_or_name: str | Path) -> Path:
         if not path.is_file():
             raise BagError(f'{path}: there is no such file; check the path')
         return path
-    file = dataset_folder() / f'{path_or_name}.hdf5'
-    if not file.is_file():
-        raise BagError(
-            f'dataset {str(path_or_name)!r} is not in {dataset_folder()}/, which holds '
-            f'{", ".join(dataset_names()) or "none"}; name one of these or a .hdf5 file, or make '
-            f'it: h2o dataset make {path_or_name}'
-        )
-    return file
+    name, _, version = str(path_or_name).rpartition('-')
+    # D4RL calls the file of halfcheetah-medium-replay-v2 halfcheetah_medium_replay-v2
+    for stem in (str(path_or_name), f'{name.replace("-", "_")}-{version}'):
+        if (dataset_folder() / f'{stem}.hdf5').is_file():
+            return dataset_folder() / f'{stem}.hdf5'
+    raise BagError(
+        f'dataset {str(path_or_name)!r} is not in {dataset_folder()}/, which holds '
+        f'{", ".join(dataset_names()) or "none"}; name one of these or a .hdf5 file, or make it: '
+        f'h2o dataset make {path_or_name}'
+    )
 
 
 def load_d4rl(path_or_name: str | Path, task: Task) -> Transitions:

@@ -173,7 +173,7 @@ def _show(options: argparse.Namespace) -> None:
 
 def _task_of(path: Path) -> Task:
     """Return the task that a file's name tells."""
-    environment = path.stem.partition('-')[0]
+    environment = path.stem.replace('_', '-').partition('-')[0]
     if environment not in ENVIRONMENTS:
         raise ConfigurationError(f'{path}: its name tells no task; give --task')
     return load_task(ENVIRONMENTS[environment])
