@@ -19,6 +19,7 @@ from h2o_ros.experiments.cells import DEMONSTRATION, Cell, Datasets, canonical
 from h2o_ros.experiments.grid import Grid, run_here
 from h2o_ros.experiments.grid_progress import GridProgress
 from h2o_ros.experiments.merging import merge
+from h2o_ros.experiments.on_ray import import_ray, run_on_ray
 from h2o_ros.experiments.output import write_all
 from h2o_ros.experiments.results import Results
 from h2o_ros.experiments.results_folder import ResultsFolder
@@ -54,6 +55,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     add('--task', default='standing_still', help='of `own`')
     for name in LISTS:
         add(f'--{name}', default='', metavar='A,B', help=f'only these {name}; of `own`: all')
+    add('--ray', action='store_true', help='train on Ray, on RAY_ADDRESS or here')
     add('--show', action='store_true', help='train nothing; write what there is')
     add('--place', default='', metavar='PAGE', help='put the tables into a Markdown page, too')
     return parser.parse_args(words)
@@ -72,12 +74,17 @@ def main(words: list[str] | None = None) -> int:
     except H2OError as err:
         print(f'error: {err}', file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output is gone, as in `... | head`
+        return 141
 
 
 def run(options: argparse.Namespace) -> int:
     """Train what is missing, then write tables and figures."""
     chosen = [narrowed(experiment, options) for experiment in chosen_experiments(options)]
     known = Results.read(options.known) if options.known else Results()
+    if options.ray:
+        import_ray()
     settings = Settings(
         options.steps, options.every, options.episodes, options.robots, options.device,
         options.threads, options.saving,
@@ -89,14 +96,14 @@ def run(options: argparse.Namespace) -> int:
         together = options.batch_seeds or (len(seeds) if options.device == 'cuda' else 1)
         cells = dict.fromkeys(map(canonical, experiment.cells))
         grid = Grid(tuple(cells), tuple(seeds), settings, folder, together, known)
-        code = code if options.show else max(code, train(grid, experiment))
+        code = code if options.show else max(code, train(grid, experiment, options.ray))
         write_all(experiment, grid, options.place)
         if code == INTERRUPTED:
             break
     return code
 
 
-def train(grid: Grid, experiment: Experiment) -> int:
+def train(grid: Grid, experiment: Experiment, ray: bool) -> int:
     """Train what is missing; return 0, 1 where a run failed, or INTERRUPTED."""
     data, batches = Datasets(), grid.missing()
     grid.claim(batches, data)
@@ -104,7 +111,10 @@ def train(grid: Grid, experiment: Experiment) -> int:
     print(f'{experiment.name}: {wanted} runs, {wanted - missing} of them done', flush=True)
     progress = GridProgress(batches, grid.settings.steps)
     try:
-        through = run_here(grid, batches, data, progress)
+        if ray:
+            through = run_on_ray(grid, batches, progress)
+        else:
+            through = run_here(grid, batches, data, progress)
     finally:
         progress.close()
     if not through:

@@ -19,6 +19,7 @@ import numpy as np
 
 from h2o_ros.algorithms.config import AlgorithmConfig, load_config
 from h2o_ros.data.recorded import load_recorded
+from h2o_ros.errors import ConfigurationError
 from h2o_ros.sim.gaps import find_gap
 from h2o_ros.task import Task, load_task
 from h2o_ros.transitions import Transitions
@@ -92,12 +93,17 @@ def overrides_of(cell: Cell) -> dict[str, Any]:
 
 
 def recipe(config: AlgorithmConfig) -> dict[str, Any]:
-    """Return the settings that differ from the package's defaults: what makes a result."""
-    usual = type(config)().as_mapping()
+    """Return what the method reads and the defaults say otherwise: what makes a result."""
+    usual, values = type(config)().as_mapping(), config.as_mapping()
+    read = [
+        field.name
+        for field in dataclasses.fields(config)
+        if config.method in field.metadata.get('methods', (config.method,))
+    ]
     return {
-        name: value
-        for name, value in config.as_mapping().items()
-        if value != usual[name] and name not in NOT_OF_THE_RECIPE
+        name: values[name]
+        for name in read
+        if values[name] != usual[name] and name not in NOT_OF_THE_RECIPE
     }
 
 
@@ -145,6 +151,9 @@ class Datasets:
         if not cell.rows:
             return rows
         if cell.rows > len(rows):
-            raise ValueError(f'rows: {cell.dataset} has {len(rows)}, {cell.rows} were asked for')
+            raise ConfigurationError(
+                f'{cell.dataset} has {len(rows)} transitions, {cell.rows} were asked for; take a '
+                'larger dataset'
+            )
         order = np.random.default_rng(SUBSET_SEED).permutation(len(rows))
         return rows.select(np.sort(order[: cell.rows]))

@@ -1,4 +1,4 @@
-"""The paper's figures 6 and 7 from results: means over seeds, and their spread."""
+"""The paper's figures, 6 and 7 of them from results: means over seeds, and their spread."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from h2o_ros.experiments.catalogue import Experiment
 from h2o_ros.experiments.cells import Cell, canonical
+from h2o_ros.experiments.gap_figure import draw_gap
 from h2o_ros.experiments.grid import Grid
 from h2o_ros.experiments.results import Results
 from h2o_ros.experiments.tables import final_rows
@@ -98,6 +99,7 @@ def _finish(figure: Figure, axes: Axes, experiment: Experiment, grid: Grid, path
 
 
 DRAWN: dict[str, Callable[[Experiment, Results, Grid, Path], bool]] = {
+    'figure3': draw_gap,
     'figure6': draw_amounts,
     'figure7': draw_curves,
 }

@@ -6,12 +6,14 @@ noted with their velocity along x. Figure 3 shows them; every run with classifie
 
 from __future__ import annotations
 
-import tempfile
+import io
 from pathlib import Path
 
 import numpy as np
 
+from h2o_ros.algorithms.tensor_file import write_atomically
 from h2o_ros.algorithms.trainer import Trainer
+from h2o_ros.errors import ConfigurationError
 from h2o_ros.sim.simulator import make_simulator
 from h2o_ros.transitions import Transitions, concatenate
 
@@ -63,11 +65,9 @@ def _explore(trainer: Trainer, index: int, seed: int, gap: str) -> Transitions:
 
 def write(samples: np.ndarray, path: Path) -> None:
     """Write samples, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        np.save(file, samples)
-        part = Path(file.name)
-    part.replace(path)
+    data = io.BytesIO()
+    np.save(data, samples)
+    write_atomically(path, data.getvalue(), ConfigurationError)
 
 
 def read(path: Path) -> np.ndarray:

@@ -45,6 +45,7 @@ class GridProgress:
         self._clock = clock
         self._spent: dict[str, list[float]] = {}  # algorithm: seconds and updates so far
         self._began, self._first = clock(), 0
+        self._started = clock()
         self.failures = 0
 
     def begin(self, batch: Batch, updates: int) -> None:
@@ -70,28 +71,41 @@ class GridProgress:
             parts.append(f'{format_duration(own + self._time_of(others, batch, rate))} left')
         self._line.show('  '.join(parts))
 
+    def waiting(self, under_way: int) -> None:
+        """Show how many batches are in others' hands."""
+        through = self._all - len(self._waiting)
+        parts = [f'{through} of {self._all} done', f'{under_way} under way']
+        if through:
+            seconds = (self._clock() - self._started) / through
+            parts.append(f'{format_duration(seconds * under_way)} left')
+        self._line.show('  '.join(parts))
+
     def done(self, batch: Batch, rows: Sequence[Row]) -> None:
         """Note that a batch is through."""
         spent = self._spent.setdefault(batch.cell.algorithm, [0.0, 0.0])
         spent[0] += self._clock() - self._began
         spent[1] += self._steps - self._first
-        self._line.message(f'{_name(batch)}: return {_last(rows)}')
+        self._say(f'{_name(batch)}: return {_last(rows)}')
         self._waiting.remove(batch)
 
     def left_out(self, batch: Batch) -> None:
         """Note that another process trains a batch."""
-        self._line.message(f'{_name(batch)}: left to the process that trains it')
+        self._say(f'{_name(batch)}: left to the process that trains it')
         self._waiting.remove(batch)
 
-    def failed(self, batch: Batch, err: Exception) -> None:
+    def failed(self, batch: Batch, err: Exception | str) -> None:
         """Note that a batch came to nothing; the others go on."""
-        self._line.message(f'error: {_name(batch)}: {err}')
+        self._say(f'error: {_name(batch)}: {err}')
         self._waiting.remove(batch)
         self.failures += 1
 
     def interrupted(self, batch: Batch) -> None:
         """Note that all ends early."""
-        self._line.message(f'{_name(batch)}: interrupted and saved; the same command goes on')
+        self._say(f'{_name(batch)}: interrupted and saved; the same command goes on')
+
+    def _say(self, text: str) -> None:
+        self._line.forget()
+        self._line.message(text)
 
     def close(self) -> None:
         """End the line."""

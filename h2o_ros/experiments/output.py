@@ -8,7 +8,7 @@ from h2o_ros.errors import ConfigurationError
 from h2o_ros.experiments import figures
 from h2o_ros.experiments.catalogue import Experiment
 from h2o_ros.experiments.grid import Grid
-from h2o_ros.experiments.results import write_atomically
+from h2o_ros.experiments.results import write_text
 from h2o_ros.experiments.tables import markdown, replace_section
 
 
@@ -20,7 +20,7 @@ def write_all(experiment: Experiment, grid: Grid, page: str = '') -> None:
     steps, folder, results = grid.settings.steps, grid.folder.path, grid.results()
     text = markdown(experiment, results, steps)
     path = folder / f'{experiment.name}.md'
-    write_atomically(path, text)
+    write_text(path, text)
     print(f'\n{text}\nwritten: {path}')
     picture = None
     if experiment.name in figures.DRAWN:
@@ -50,5 +50,5 @@ def _place(
         before = page.read_text(encoding='utf-8') if page.exists() else '# Results\n'
     except OSError as err:
         raise ConfigurationError(f'{page}: cannot be read ({err.strerror})') from err
-    write_atomically(page, replace_section(before, name, text))
+    write_text(page, replace_section(before, name, text))
     print(f'placed: {page}, {name}')

@@ -9,13 +9,12 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from h2o_ros.algorithms.tensor_file import write_atomically
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.experiments.cells import UNUSED, Cell
 
@@ -157,7 +156,7 @@ def write_rows(rows: Iterable[Row], path: str | Path) -> None:
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(COLUMNS)
     writer.writerows([_text(value) for value in astuple(row)] for row in rows)
-    write_atomically(path, text.getvalue())
+    write_text(path, text.getvalue())
 
 
 def read_rows(path: str | Path) -> list[Row]:
@@ -177,24 +176,9 @@ def read_rows(path: str | Path) -> list[Row]:
     return [_row(values, f'{path}, line {number}') for number, values in enumerate(lines[1:], 2)]
 
 
-def write_atomically(path: str | Path, text: str) -> None:
-    """Write a text file beside the old one and rename it; ConfigurationError where that fails."""
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            'w', dir=path.parent, prefix=f'.{path.name}.', delete=False, encoding='utf-8'
-        ) as file:
-            part = Path(file.name)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.chmod(0o644)
-        part.replace(path)
-    except OSError as err:
-        raise ConfigurationError(
-            f'{path}: cannot be written ({err.strerror}); make room or correct its permissions'
-        ) from err
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file, whole or not at all; ConfigurationError where that fails."""
+    write_atomically(path, text.encode(), ConfigurationError)
 
 
 def _text(value: Any) -> str:

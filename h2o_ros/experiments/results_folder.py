@@ -22,7 +22,7 @@ import numpy as np
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.experiments import gap_samples
 from h2o_ros.experiments.cells import Cell
-from h2o_ros.experiments.results import Results, Row, read_rows, write_atomically, write_rows
+from h2o_ros.experiments.results import Results, Row, read_rows, write_rows, write_text
 from h2o_ros.locks import FileLock, HeldError
 from h2o_ros.report.output import prepare_output_folder
 
@@ -36,7 +36,7 @@ class ResultsFolder:
     def __init__(self, path: str | Path) -> None:
         """Make the folder where it is new."""
         self.path = prepare_output_folder(path)
-        for name in ('runs', 'progress', 'locks'):
+        for name in ('runs', 'gaps', 'progress', 'locks'):
             (self.path / name).mkdir(exist_ok=True)
 
     def claim(self, settings: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> None:
@@ -58,7 +58,7 @@ class ResultsFolder:
             for kind, entries in parts.items():
                 _join(known.setdefault(kind, {}), entries, kind, path.parent)
             text = json.dumps({'format': FORMAT, **known}, indent=1, sort_keys=True)
-            write_atomically(path, text + '\n')
+            write_text(path, text + '\n')
 
     def results(self) -> Results:
         """Return every finished run."""

@@ -1,0 +1,132 @@
+"""Tables beside the paper's numbers, figures, and their places in a page."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from result_samples import row
+
+from h2o_ros.experiments import paper_numbers
+from h2o_ros.experiments.__main__ import main
+from h2o_ros.experiments.catalogue import NAMES, dataset_of, experiments, find_experiment
+from h2o_ros.experiments.cells import Cell, canonical
+from h2o_ros.experiments.figures import curves_of
+from h2o_ros.experiments.results import Results, write_rows
+from h2o_ros.experiments.tables import markdown, replace_section
+
+REPLAY = 'halfcheetah-medium-replay-v2'
+
+
+def known_runs(steps=200):
+    """Return three seeds of H2O, one of SAC, and two of H2O-dr of other lengths."""
+    h2o = Cell('h2o', 'half_cheetah', REPLAY, 'gravity')
+    sac = Cell('sac', 'half_cheetah', '-', 'gravity')
+    other = Cell('h2o_no_ratio', 'half_cheetah', REPLAY, 'gravity')
+    rows = [
+        row(seed, update, value * update / steps, h2o, steps)
+        for seed, value in enumerate((6000, 6200, 6400))
+        for update in (steps // 2, steps)
+    ]
+    rows.append(row(0, steps, 4000.4, sac, steps, digest='-'))
+    rows += [row(seed, 2 * steps, 1.0, other, 2 * steps) for seed in range(2)]
+    return rows
+
+
+def test_table_2_by_hand():
+    text = markdown(find_experiment('table2'), Results(known_runs()), 200)
+    lines = text.splitlines()
+    assert lines[0] == '### Table 2: ablations of H2O, HalfCheetah Medium Replay, Gravity'
+    assert lines[2] == (
+        '| Run by | H2O | H2O-a | H2O-dr | H2O-a-dr | H2O-reg | H2O-reg-dr | CQL | SAC |'
+    )
+    assert lines[4] == (
+        '| paper | 6813 ± 289 | 6675 ± 179 | 4721 ± 196 | 5223 ± 198 | 6501 ± 147 | 5290 ± 356 '
+        '| 5774 ± 214 | 4513 ± 513 |'
+    )
+    # (6000, 6200, 6400): mean 6200, squares 200² + 0 + 200² over 2
+    assert lines[5] == (
+        '| here | 6200 ± 200 (3) | missing | missing | missing | missing | missing | missing '
+        '| 4000 (1) |'
+    )
+    assert lines[7].startswith('Here: 200 steps; return of the last policy over 10 episodes')
+    longer = markdown(find_experiment('table2'), Results(known_runs()), 400)
+    assert '| 1 ± 0 (2) |' in longer and '6200' not in longer
+    nothing = markdown(find_experiment('table2'), Results(), 400)
+    assert nothing.count('missing') == 8 and 'no run of 400 steps yet' in nothing
+
+
+@pytest.mark.parametrize('name', ['table1', 'table4', 'table5', 'table6', 'table7'])
+def test_labels_stand_before_their_columns(name):
+    experiment = find_experiment(name)
+    lines = markdown(experiment, Results(), 100).splitlines()[2:]
+    assert {line.count('|') for line in lines if line} <= {lines[0].count('|'), 0}
+    assert lines.index('| ' + ' | '.join(['---'] * (lines[0].count('|') - 1)) + ' |') == 1
+    for labels, entries in experiment.lines:
+        # every column's entry is of the algorithm, or the data set, that its head names
+        heads = experiment.head[len(labels) :]
+        for head, entry in zip(heads, entries, strict=True):
+            names = {label for word, label in NAMES.items() if _is_of(entry.cell, word)}
+            assert head in names and entry.paper
+
+
+def _is_of(cell, word):
+    return cell.algorithm == word or cell.dataset == dataset_of(cell.task, word)
+
+
+def test_the_papers_numbers_agree_where_its_tables_overlap():
+    one, four = paper_numbers.TABLE_1, paper_numbers.TABLE_4
+    assert all(one[key] == four[key] for key in four if key[2] == 'h2o')
+    for algorithm in ('h2o', 'cql', 'sac'):
+        place = ('medium-replay', 'gravity', algorithm)
+        assert one[place] == paper_numbers.TABLE_2[algorithm]
+    for level in ('medium', 'medium-replay', 'medium-expert'):
+        assert one[level, 'gravity', 'h2o'] == paper_numbers.TABLE_5[level, 'h2o']
+    for gap in ('gravity', 'friction'):
+        assert one['medium', gap, 'sac'] == paper_numbers.TABLE_7[gap, 'sac']
+    assert len(one) == 45 and len(four) == 18
+
+
+def test_figures_are_drawn_of_what_there_is(tmp_path, capsys):
+    file, page = tmp_path / 'known.csv', tmp_path / 'docs' / 'results.md'
+    write_rows(known_runs(), file)
+    page.parent.mkdir()
+    page.write_text('# Results\n\nBefore.\n\n<!-- table2 200 -->\nold\n<!-- end table2 200 -->\n')
+    words = ['table2', 'figure7', 'figure6', '--show', '--steps', '200', '--known', str(file)]
+    words += ['--output', str(tmp_path / 'runs'), '--place', str(page)]
+    assert main(words) == 0
+    assert 'figure6: nothing to draw yet' in capsys.readouterr().out
+    text = page.read_text()
+    assert 'old' not in text and 'Before.' in text and '6200 ± 200 (3)' in text
+    assert '![Figure 7: learning curves, HalfCheetah](pictures/figure7_200.png)' in text
+    assert (page.parent / 'pictures' / 'figure7_200.png').stat().st_size > 10_000
+    main(words)
+    assert page.read_text() == text  # placed again, nothing is twice
+
+
+def test_curves_are_taken_where_every_run_was_evaluated():
+    cell = canonical(Cell('h2o', 'half_cheetah', REPLAY, 'gravity'))
+    rows = [row(0, update, 1.0 * update, cell, 200) for update in (50, 100, 200)]
+    rows += [row(1, update, 3.0 * update, cell, 200) for update in (100, 150, 200)]
+    updates, returns = curves_of(cell, Results(rows), 200)
+    np.testing.assert_array_equal(updates, [100, 200])
+    np.testing.assert_array_equal(returns, [[100, 200], [300, 600]])
+
+
+def test_a_section_is_replaced_or_added_at_the_end():
+    page = replace_section('# Page\n', 'a 1', 'first\n')
+    assert page == '# Page\n\n<!-- a 1 -->\nfirst\n<!-- end a 1 -->\n'
+    page = replace_section(page + '\nafter\n', 'a 1', 'second')
+    assert page == '# Page\n\n<!-- a 1 -->\nsecond\n<!-- end a 1 -->\n\nafter\n'
+
+
+def test_the_list_names_every_experiment(capsys):
+    assert main([]) == 0
+    assert re.findall(r'(?m)^  (\S+)', capsys.readouterr().out) == [*experiments(), 'own', 'merge']
+
+
+def test_the_committed_results_can_be_read():
+    path = Path(__file__).resolve().parent.parent / 'docs' / 'results' / 'results.csv'
+    if not path.exists():
+        pytest.skip('no results are committed')
+    assert len(Results.read(path)) > 0
