@@ -13,9 +13,15 @@ import pytest
 import yaml
 from driver_bench import PATIENT
 
+from h2o_ros.algorithms import tensor_file
+from h2o_ros.algorithms.checkpoint import KIND
+from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.policy import Policy
+from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.data.dataset import load_bags
+from h2o_ros.data.demonstration import chosen_bags
 from h2o_ros.data.streams import BALANCE_CONTROLLER, OPERATOR, POLICY
+from h2o_ros.experiments.training import train
 from h2o_ros.launching.command import load_graph
 from h2o_ros.robot.balance import BalanceController
 from h2o_ros.robot.pilot import FIRM
@@ -97,6 +103,40 @@ def test_a_policy_is_shadowed_handed_the_robot_and_recorded(run, balancing, tmp_
     # took what had come: they differ by an IMU message or so, the more the busier the machine.
     expected = Policy.load(balancing).act(by_policy.observation)
     assert np.corrcoef(by_policy.action[:, 0], expected[:, 0])[0, 1] > 0.9
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> tuple[Path, Path]:
+    """Give an algorithm's file, and a checkpoint of its first updates on the demonstration."""
+    small = {'compile': 'off', 'hidden': [8, 8], 'classifier_hidden': [8, 8], 'batch': 16}
+    algorithm = tmp_path / 'small.yaml'
+    algorithm.write_text(yaml.safe_dump({**small, 'classifier_batch': 8, 'warmup_steps': 64}))
+    real = load_bags(chosen_bags('', TASK), TASK).transitions
+    trainer = Trainer(load_config(algorithm, updates_total=64), TASK, real, [0])
+    train(trainer, TASK, [0])
+    trainer.save(tmp_path / 'checkpoint.safetensors')
+    return algorithm, tmp_path / 'checkpoint.safetensors'
+
+
+def test_learning_goes_on_while_a_policy_drives(run, balancing, checkpoint, tmp_path):
+    algorithm, before = checkpoint
+    output = tmp_path / 'deploy'
+    code, text = run(
+        'deploy_robot.launch.py', f'policy:={balancing}', f'algorithm:={algorithm}',
+        f'checkpoint:={before}', 'learn:=true', 'seconds:=20.0', 'shadow_seconds:=4.0',
+        f'output:={output}', timeout=200.0,
+    )  # fmt: skip
+    assert code == 0, text
+    drive = drive_of(output)
+    assert drive['fault'] == '', text
+    assert drive['seconds'] == pytest.approx(20.0, abs=3.0)
+    after = output / 'learning' / 'checkpoint.safetensors'
+    document, arrays = tensor_file.unpack(KIND, after.read_bytes(), str(after), ValueError, '')
+    assert document['updates'] > 64
+    robot, observations = arrays['added_real'], arrays['added_real'][:, :4]
+    assert len(robot) >= 2000  # of 20 s at 200 Hz
+    assert np.isfinite(robot).all()
+    assert np.abs(observations[:, 0]).max() < 0.5  # rad: the robot stood
 
 
 def test_a_policy_that_does_not_balance_stays_in_shadow(run, tmp_path):

@@ -52,7 +52,8 @@ NODES = {
     "os._exit(int(os.environ['TEST_CODE']))\nnote('pid', os.getpid())\ntime.sleep(60)",
     'short': 'time.sleep(0.3)\nsys.exit(int(os.environ.get("TEST_CODE", 0)))',
     'plain': "assert signal.SIG_IGN not in ORIGINAL\nnote('pid', os.getpid())\ntime.sleep(60)",
-    'polite': "print('niceness', os.nice(0))",
+    'polite': "session = Path('/proc/self/autogroup')\nprint('niceness', os.nice(0))\n"
+    "print('of the session', session.read_text().split()[-1] if session.exists() else 'none')",
     'echo': "print('\\n'.join(sys.argv[1:]))\nprint(Path(sys.argv[-1]).read_text())",
 }
 LAUNCH_FILE = """
@@ -255,6 +256,8 @@ def test_a_node_may_give_way_to_others(launch):
     output = process.communicate(timeout=20)[0]
     assert process.returncode == 0, output
     assert f'niceness {os.nice(0) + 7}' in output
+    shared_among_sessions = Path('/proc/self/autogroup').exists()
+    assert f'of the session {7 if shared_among_sessions else "none"}' in output
 
 
 @pytest.mark.parametrize('words', [['echo', 'one', __file__], ['short']])

@@ -16,7 +16,7 @@ from pathlib import Path
 import honcho.manager
 
 from h2o_ros.errors import ConfigurationError
-from h2o_ros.launching import child
+from h2o_ros.launching import child, give_way
 from h2o_ros.launching.description import RESPAWN_DELAY, NodeProcess, RespawnLimit
 from h2o_ros.launching.installation import PACKAGE
 
@@ -49,7 +49,7 @@ def command_line(process: NodeProcess, prefix: Path, folder: Path) -> list[str]:
     parameters = folder / f'{process.label.replace("/", "_")}.yaml'
     content = {'/**': {'ros__parameters': dict(process.parameters)}}
     parameters.write_text(json.dumps(content), encoding='utf-8')
-    words = ['nice', '-n', str(process.nice)] if process.nice else []
+    words = [sys.executable, give_way.__file__, str(process.nice)] if process.nice else []
     words += [sys.executable, str(executable), '--ros-args']
     words += ['-r', f'__node:={process.name or process.executable}']
     if process.namespace:
