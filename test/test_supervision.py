@@ -141,7 +141,7 @@ def test_after_an_emergency_stop_a_person_is_told_to_reset_it():
         nodes.on_said = hear
 
     sequence = run(nodes, prepare, persist=True)
-    assert sequence.fault == ''
+    assert (sequence.fault, sequence.trips) == ('', ['the driver tripped: a person'])
     assert nodes.said[-1] == (
         'the driver tripped: a person; call reset_emergency_stop, put the robot up and call the '
         'service arm to go on'

@@ -88,7 +88,8 @@ class Supervision(threading.Thread):
     """Brings the robot up, drives, and brings it down whatever happens.
 
     shadow: collects while the policy is only listened to. driving: set once the plan's own phase
-    begins. fault: why it ended early, empty where it did not. when_done: called at the end.
+    begins. fault: why it ended early, empty where it did not. trips: those that a person put
+    right. when_done: called at the end.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Supervision(threading.Thread):
         self.driving = threading.Event()
         self._activated = self._recording = False
         self.fault = ''
+        self.trips: list[str] = []
 
     def stop(self) -> None:
         """Bring the robot down; from any thread."""
@@ -184,6 +186,7 @@ class Supervision(threading.Thread):
     def _await_person(self, trip: Tripped) -> None:
         """Nothing arms by itself: a person puts the robot up and calls `arm`."""
         robot = self._robot
+        self.trips.append(str(trip))
         self.driving.clear()
         self.shadowing.clear()
         robot.call('drive_by_balance_controller', ANSWER)

@@ -212,11 +212,12 @@ class Supervisor(BaseNode):
         """In the sequence's thread, at the end."""
         figures = DriveFigures.of(concatenate(self._drives), self._task) if self._drives else None
         fault = self._supervision.fault
-        also: dict[str, str | float | bool] = {
+        also: dict[str, Any] = {
             'task': self._task.name,
             'policy': self._settings.policy,
             'policy_hash': self._pilot.policy_hash if self._pilot else '',
             'fault': fault,
+            'trips': self._supervision.trips,
         }
         if self._settings.policy:
             also['shadow'] = str(self._shadow.figures())

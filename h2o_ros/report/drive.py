@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,7 @@ class DriveFigures:
         return ', '.join([*parts, 'fell'] if self.fell else parts)
 
 
-def write_drive(path: Path, figures: DriveFigures | None, **also: str | float | bool) -> None:
+def write_drive(path: Path, figures: DriveFigures | None, **also: Any) -> None:
     """Write a drive's figures as JSON, whole or not at all; also: what else is to be kept."""
     document = {**also, **(asdict(figures) if figures else {'seconds': 0.0, 'steps': 0})}
     partial = path.with_suffix('.partial')
