@@ -27,6 +27,6 @@ setup(
         'tensorboard',
         'torch',
     ],
-    extras_require={'onnx': ['onnx', 'onnxruntime']},
+    extras_require={'onnx': ['onnx', 'onnxruntime'], 'ray': ['ray']},
     entry_points={'console_scripts': ['h2o = h2o_ros.cli:main']},
 )
