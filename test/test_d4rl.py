@@ -98,6 +98,16 @@ def test_what_is_written_is_read(tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == ['some.hdf5']
 
 
+def test_a_write_that_fails_leaves_nothing(tmp_path):
+    rows = Transitions(*(np.zeros(s) for s in ((1, 17), (1, 6), 1, (1, 17), 1, 1)))
+    with pytest.raises(TypeError):
+        write_d4rl(tmp_path / 'a.hdf5', rows, {'strange': np.array([object()])})
+    (tmp_path / 'file').touch()
+    with pytest.raises(BagError, match='cannot be written'):
+        write_d4rl(tmp_path / 'file' / 'a.hdf5', rows)
+    assert [entry.name for entry in tmp_path.iterdir()] == ['file']
+
+
 def test_only_failures_terminate_and_the_last_row_ends_an_episode(tmp_path):
     values = columns(terminals=flags(6, 1), timeouts=flags(6, 1, 3))
     rows = load_d4rl(write(tmp_path / 'a.hdf5', values), TASK)
@@ -291,7 +301,7 @@ def test_episodes_of_minari_become_transitions(tmp_path):
     # twelve episodes, since episode_10 sorts before episode_2 as text
     middle = [episode(1, 10.0 * i, truncated=True) for i in range(2, 12)]
     write_minari(
-        file, episode(3, terminated=True), episode(2, 10.0), *middle, {**episode(0), 'id': 12}
+        file, episode(3, terminated=True, truncated=True), episode(2, 10.0), *middle, episode(0)
     )
     for source in ('mujoco/some-v0', file, file.parent, file.parent.parent):
         rows = import_minari(source, TASK)
@@ -385,12 +395,17 @@ def test_a_run_that_was_interrupted_goes_on_as_if_not(trained, tmp_path):
     assert whole.policy_file(120).read_bytes() != whole.policy_file(40).read_bytes()
     kept = [(row.steps, row.deterministic, row.sampled) for row in second.history()]
     assert kept == [(row.steps, row.deterministic, row.sampled) for row in progress]
-    np.testing.assert_array_equal(second.buffer(120).action, whole.buffer(120).action)
+    rows = whole.buffer(120)
+    np.testing.assert_array_equal(second.buffer(120).action, rows.action)
+    starts = rows.observation[[0, 40, 80], 0]
+    assert len(set(starts.tolist())) == 3
 
 
 def test_a_replay_holds_all_steps_until_the_return_is_reached(trained):
     run, progress = trained
     request = parse_name('halfcheetah-medium-replay-v2')
+    made, _ = make_replay(request, run, -1e9, 120, tell=lambda row: None)
+    assert len(made.transitions) == 40
     level = max(row.sampled for row in progress)
     at = next(row for row in progress if row.sampled >= level)
     made, policy = make_replay(request, run, level, 120, tell=lambda row: None)
@@ -421,6 +436,11 @@ def test_medium_expert_is_both_halves(trained, folder):
     assert np.flatnonzero(medium.truncated).tolist() == [19, 39, 59]
     metadata = read_metadata(folder / f'{names[2]}.hdf5')
     assert metadata['expert/policy'] == '00000120.safetensors'
+    # half of it with the same policy is no copy of the other half
+    twice = dict.fromkeys(('medium', 'expert'), run.policy_file(80))
+    same = make(parse_name(names[2]), 50, 3, 0, twice).transitions
+    assert (same.observation[:50] != same.observation[50:]).any(1).all()
+    assert np.flatnonzero(same.truncated).tolist() == [16, 33, 49, 66, 83, 99]
     # drawn from the policy, not its mode
     mode = Policy.load(run.policy_file(80)).act(medium.observation)
     assert np.abs(medium.action - mode).mean() > 0.1

@@ -13,6 +13,7 @@ infos/..., metadata/...     what else was noted: states of the physics, the poli
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -131,7 +132,8 @@ def write_d4rl(
             f'{path}: cannot be written ({err}); choose a folder that is writable and has room'
         ) from err
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:

@@ -149,6 +149,6 @@ def _fill(table: Transitions, rows: slice, group: h5py.Group) -> None:
     table.observation[rows], table.next_observation[rows] = observations[:-1], observations[1:]
     table.action[rows], table.reward[rows] = group['actions'][()], group['rewards'][()]
     terminated = group['terminations'][()].astype(bool)
-    truncated = group['truncations'][()].astype(bool) & ~terminated
+    truncated = group['truncations'][()].astype(bool)
     truncated[-1] = not terminated[-1]
     table.terminated[rows], table.truncated[rows] = terminated, truncated
