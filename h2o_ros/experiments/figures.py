@@ -32,7 +32,7 @@ def draw_amounts(experiment: Experiment, results: Results, grid: Grid, path: Pat
             cell = entries[column].cell
             returns = [r.return_mean for r in final_rows(cell, results, grid.settings.steps)]
             if returns:
-                points.append((cell.rows, np.mean(returns), np.std(returns)))
+                points.append((cell.rows, np.mean(returns), deviation(np.array(returns))))
         if points:
             rows, means, deviations = map(np.array, zip(*points, strict=True))
             axes.errorbar(rows, means, deviations, color=colour, marker='o', capsize=3, label=name)
@@ -60,7 +60,8 @@ def draw_curves(experiment: Experiment, results: Results, grid: Grid, path: Path
     for axes in panels[len(lines) :]:
         axes.set_axis_off()
     fullest = max(panels, key=lambda axes: len(axes.get_lines()))
-    figure.supxlabel('updates')
+    for axes in panels[-across:]:
+        axes.set_xlabel('thousand updates')
     figure.supylabel('return on the unchanged model')
     return drawn and _finish(figure, fullest, experiment, grid, path)
 
@@ -71,6 +72,11 @@ def curves_of(cell: Cell, results: Results, steps: int) -> tuple[np.ndarray, np.
     found = [{row.update: row.return_mean for row in results.curve(run)} for run in runs]
     shared = sorted(set.intersection(*map(set, found))) if found else []
     return np.array(shared), np.array([[curve[u] for u in shared] for curve in found])
+
+
+def deviation(returns: np.ndarray) -> np.ndarray:
+    """Return the sample deviation over the first axis, 0 of a single run."""
+    return returns.std(0, ddof=1) if len(returns) > 1 else np.zeros(returns.shape[1:])
 
 
 def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -84,16 +90,17 @@ def _curve(axes: Axes, cell: Cell, results: Results, steps: int, name: str, colo
     updates, returns = curves_of(cell, results, steps)
     if not len(updates):
         return False
-    mean, deviation = returns.mean(0), returns.std(0)
-    axes.plot(updates, mean, color=colour, label=f'{name}')
-    axes.fill_between(updates, mean - deviation, mean + deviation, color=colour, alpha=0.2)
+    mean, spread = returns.mean(0), deviation(returns)
+    updates = updates / 1000.0
+    axes.plot(updates, mean, color=colour, label=name)
+    axes.fill_between(updates, mean - spread, mean + spread, color=colour, alpha=0.2)
     return True
 
 
 def _finish(figure: Figure, axes: Axes, experiment: Experiment, grid: Grid, path: Path) -> bool:
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside lower center', ncols=max(len(labels), 1))
-    figure.suptitle(f'{experiment.title}: mean and deviation over seeds')
+    figure.suptitle(experiment.title)
     figure.savefig(path, dpi=110)
     return True
 

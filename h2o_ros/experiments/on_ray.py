@@ -52,6 +52,8 @@ def run_on_ray(grid: Grid, batches: Sequence[Batch], progress: GridProgress) -> 
                     for lock in locks.pop(batch):
                         lock.close()
                 progress.waiting(len(pending))
+            for batch in pending.values():
+                progress.interrupted(batch)
             return not pending
     finally:
         if started:
