@@ -52,6 +52,9 @@ def test_a_checkpoint_brings_every_configuration_back(name):
         ('mixed', (64, 64), (True, True)),
         ('sac', (0, 128), (False, True)),
         ('real_only', (128, 0), (True, False)),
+        ('cql', (128, 0), (True, False)),
+        ('darc', (0, 128), (True, True)),
+        ('darc_plus', (64, 64), (True, True)),
     ],
 )
 def test_sources_say_how_the_batch_is_made_up(name, batches, needs):
@@ -61,16 +64,19 @@ def test_sources_say_how_the_batch_is_made_up(name, batches, needs):
 
 
 def test_capacity_of_the_simulated_buffer():
-    """Ten times the real rows for H2O (appendix B.1), a million where none are learned from."""
+    """Ten times the real rows for H2O, a million for DARC and SAC (table 3), none for CQL."""
     assert load_config('h2o').sim_capacity(300) == 3000
-    assert load_config('h2o', sim_buffer_ratio=0.0).sim_capacity(300) == 1_000_000
     assert load_config('sac').sim_capacity(300) == 1_000_000
+    assert load_config('darc').sim_capacity(300) == 1_000_000
+    assert load_config('darc_plus').sim_capacity(300) == 1_000_000
+    assert load_config('cql').sim_capacity(300) == 1  # an empty buffer has a row, too
 
 
 def test_settings_by_task():
     tasks = [load_task(name) for name in ('standing_still', 'moving_straight')]
     betas = [load_config('h2o_paper', task).beta for task in (*tasks, replace(TASK, name='other'))]
     assert betas == [0.1, 1.0, 0.01]
+    assert [load_config('cql', task).min_q_weight for task in (*tasks, None)] == [10.0, 10.0, 2.0]
 
 
 def test_what_is_said_later_wins():

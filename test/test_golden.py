@@ -106,7 +106,12 @@ def inputs_of(golden, step, config, layout, seeds):
         layout,
         batched(table('real'), table('sim')),
         batched(table('classifier_real'), table('classifier_sim')),
-        Noise(batched(*classifier_noise), batched(gap), batched(*action)),
+        Noise(
+            batched(*classifier_noise),
+            batched(gap),
+            batched(*action),
+            torch.zeros(1, seeds, 0, config.batch, 1),
+        ),
         deviation,
     )
     return type(prepared)(*(tensor[0] for tensor in prepared))

@@ -5,13 +5,16 @@ import torch
 
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.networks import (
+    MANY,
     Parameters,
     backward,
     backward_to_input,
+    by_weight,
     flatten,
     forward,
     initialise,
     mlp_shapes,
+    sum_over_rows,
 )
 from h2o_ros.algorithms.optimiser import Rates, adam_step, rates
 
@@ -56,6 +59,17 @@ def test_forward_and_backward_equal_autograd(layer_norm):
         for ours, theirs in zip(gradients, expected, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(by_first, backward_to_input(layers, tape, by_output))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('rows', [MANY, MANY + 1])
+def test_sums_over_many_rows_equal_those_in_double_precision(rows):
+    generator = torch.Generator().manual_seed(6)
+    x, d = (torch.randn(2, rows, n, generator=generator) for n in (5, 1))
+    total = x.double().sum(1, keepdim=True)
+    torch.testing.assert_close(sum_over_rows(x).double(), total, rtol=1e-5, atol=1e-4)
+    product = x.mT.double() @ d.double()
+    torch.testing.assert_close(by_weight(x, d).double(), product, rtol=1e-5, atol=1e-4)
 
 
 def test_adam_equals_torch():

@@ -15,6 +15,9 @@ from h2o_ros.transitions import Transitions
 
 SMALL = {'hidden': [8, 8], 'classifier_hidden': [8, 8], 'updates_total': 200, 'compile': 'off'}
 TASK = load_task('standing_still')
+# Of each method the algorithm with the shortest name.
+BY_LENGTH = sorted(algorithm_names(), key=len, reverse=True)
+ONE_OF_EACH = sorted({load_config(name).method: name for name in BY_LENGTH}.values())
 
 
 def transitions(rows, seed=0):
@@ -44,10 +47,10 @@ def trainer_of(name, seeds=(0,), real=True, **changes):
 @pytest.mark.parametrize('name', algorithm_names())
 def test_every_network_of_every_algorithm_moves(name):
     trainer = trainer_of(name)
-    agent, classifiers = trainer.state.agent_parameters, trainer.state.classifier_parameters
-    groups = {'agent': agent.views}
-    if trainer.config.classifiers:
-        groups['classifiers'] = classifiers.views
+    groups = {name: group.views for name, group in trainer.state.groups.items()}
+    if not trainer.config.classifiers:
+        del groups['classifier']
+    agent = trainer.state.agent_parameters
     before = {g: {k: v.clone() for k, v in views.items()} for g, views in groups.items()}
     target = [layer.weight.clone() for layer in trainer.state.target_layers]
     trainer.update(5)
@@ -64,29 +67,30 @@ def test_every_network_of_every_algorithm_moves(name):
 
 
 def test_every_switch_changes_what_is_learned():
-    """On equal batches and noise no two variants of H2O end in the same critics."""
+    """On equal batches and noise no two variants of a method end in the same critics."""
     ends = {}
     for name in algorithm_names():
-        trainer = trainer_of(name)
-        trainer.update(3)
-        if trainer.config.classifiers and name != 'h2o_paper':
+        if name != 'h2o_paper':
+            trainer = trainer_of(name)
+            trainer.update(3)
             ends[name] = trainer.state.target
-    assert len(ends) == 8
+    assert len(ends) >= 14
     for one, other in itertools.combinations(ends, 2):
         assert not torch.equal(ends[one], ends[other]), (one, other)
 
 
-def test_seeds_in_one_batch_equal_separate_runs():
-    together = trainer_of('h2o', seeds=(3, 7))
+@pytest.mark.parametrize('name', ONE_OF_EACH)
+def test_seeds_in_one_batch_equal_separate_runs(name):
+    together = trainer_of(name, seeds=(3, 7))
     together.update(40)
     for index, seed in enumerate((3, 7)):
-        alone = trainer_of('h2o', seeds=(seed,))
+        alone = trainer_of(name, seeds=(seed,))
         alone.update(40)
-        for name, view in alone.state.agent_parameters.views.items():
-            both = together.state.agent_parameters.views[name].unflatten(0, (-1, 2))[:, index]
+        for key, view in alone.state.agent_parameters.views.items():
+            both = together.state.agent_parameters.views[key].unflatten(0, (-1, 2))[:, index]
             torch.testing.assert_close(both, view, rtol=0, atol=1e-5)
-        for name, value in alone.metrics().items():
-            both = together.metrics()[name][index]
+        for key, value in alone.metrics().items():
+            both = together.metrics()[key][index]
             np.testing.assert_allclose(both, value[0], rtol=1e-4, atol=1e-5)
         observation = np.ones((2, 3, 4), np.float32)
         np.testing.assert_allclose(
@@ -94,8 +98,9 @@ def test_seeds_in_one_batch_equal_separate_runs():
         )
 
 
-def test_portions_of_updates_make_no_difference():
-    one, other = trainer_of('h2o'), trainer_of('h2o')
+@pytest.mark.parametrize('name', ONE_OF_EACH)
+def test_portions_of_updates_make_no_difference(name):
+    one, other = trainer_of(name), trainer_of(name)
     one.update(37)
     for count in (1, 20, 3, 13):
         other.update(count)
@@ -165,21 +170,23 @@ def test_a_running_robots_transitions_are_learned_from_and_kept(tmp_path):
         trainer_of('sac', real=False).add_real(transitions(10))
 
 
-def test_checkpoint_continues_bit_for_bit(tmp_path):
+@pytest.mark.parametrize('name', ONE_OF_EACH)
+def test_checkpoint_continues_bit_for_bit(name, tmp_path):
     path = tmp_path / 'checkpoint.safetensors'
-    straight, broken = trainer_of('h2o', seeds=(1, 2)), trainer_of('h2o', seeds=(1, 2))
+    straight, broken = trainer_of(name, seeds=(1, 2)), trainer_of(name, seeds=(1, 2))
     for trainer in (straight, broken):
         trainer.update(50)
         trainer.act(np.zeros((2, 1, 4), np.float32), False)
     broken.save(path)
     resumed = Trainer.load(path, None, TASK, transitions(300))
     for trainer in (straight, resumed):
-        trainer.add_simulated(transitions(20, 9), 1)
+        if trainer.config.needs_simulated:
+            trainer.add_simulated(transitions(20, 9), 1)
         trainer.update(50)
     assert resumed.updates == 100
     assert resumed.simulated.added == straight.simulated.added
-    for name, tensor in straight.state.tensors().items():
-        assert torch.equal(tensor, resumed.state.tensors()[name]), name
+    for key, tensor in straight.state.tensors().items():
+        assert torch.equal(tensor, resumed.state.tensors()[key]), key
     observation = np.ones((2, 5, 4), np.float32)
     actions = [trainer.act(observation, False) for trainer in (straight, resumed)]
     np.testing.assert_array_equal(*actions)

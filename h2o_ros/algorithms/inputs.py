@@ -16,11 +16,13 @@ class Noise(NamedTuple):
 
     classifier (rows, 2 O + A): real rows, then simulated ones. gap (sim rows, N, O).
     action (2 rows, A): the actor's actions at s (real rows, sim rows), then at s' likewise.
+    sampled (3 N, rows, A): CQL's actions, N uniform ones, N at s, N at s'.
     """
 
     classifier: Tensor
     gap: Tensor
     action: Tensor
+    sampled: Tensor
 
 
 class Inputs(NamedTuple):
@@ -35,7 +37,7 @@ class Inputs(NamedTuple):
     own        (2, S, rows, O + A): s with room for the actor's action
     target     (2, S, rows, O + A): s' with room for the actor's action
     reward     (S, rows), continuation (S, rows): y = reward + continuation x next value
-    noise      (S, 2 rows, A)
+    noise      (S, 2 rows, A), sampled (S, 3 N, rows, A): Noise.action and Noise.sampled
     """
 
     classifier: Tensor
@@ -48,6 +50,7 @@ class Inputs(NamedTuple):
     reward: Tensor
     continuation: Tensor
     noise: Tensor
+    sampled: Tensor
 
 
 def prepare(
@@ -90,6 +93,7 @@ def prepare(
         agent_rows[..., layout.reward].contiguous(),
         agent_rows[..., layout.continuation].contiguous(),
         noise.action,
+        noise.sampled,
     )
 
 

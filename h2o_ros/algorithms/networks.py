@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 NORM_EPSILON = 1e-5
+MANY, ROW_GROUPS = 4096, 16  # rows from which sums over them are made in so many groups
 NARROW = 2  # outputs up to which a layer is a sum of products rather than a matrix product
 
 
@@ -160,23 +161,47 @@ def backward(
     The gradients stand in the order of the layers, weight before bias.
     output_gradient: (G, rows, out), the derivative of the loss by the network's output.
     """
+    gradients, d = backward_after_first(layers, tape, output_gradient)
+    of_first = by_weight(tape.inputs[0], d, layers[0].factors)
+    return [of_first, sum_over_rows(d), *gradients], d
+
+
+def backward_after_first(
+    layers: Sequence[Layer], tape: Tape, output_gradient: Tensor
+) -> tuple[list[Tensor], Tensor]:
+    """Return as `backward` does, without the first layer's gradients."""
     gradients: list[Tensor] = []
     d = output_gradient
-    for i in reversed(range(len(layers))):
-        by_weight = _by_weight(tape.inputs[i], d, layers[i].factors)
-        gradients[:0] = (by_weight, d.sum(1, keepdim=True))
-        if i > 0:
-            d = _through(layers, tape, i, d)
+    for i in reversed(range(1, len(layers))):
+        of_layer = by_weight(tape.inputs[i], d, layers[i].factors)
+        gradients[:0] = (of_layer, sum_over_rows(d))
+        d = _through(layers, tape, i, d)
     return gradients, d
 
 
-def _by_weight(x: Tensor, d: Tensor, factors: torch.dtype) -> Tensor:
-    """Return x^T d; a few outputs stand on the left, since libraries are fast along wide rows."""
+def by_weight(x: Tensor, d: Tensor, factors: torch.dtype = torch.float32) -> Tensor:
+    """Return x^T d, the gradient of a weight from a layer's inputs and its outputs' derivative.
+
+    A few outputs stand on the left, since libraries are fast along wide rows.
+    """
+    if d.shape[-1] == 1 and x.shape[1] >= MANY:
+        return sum_over_rows(x * d).mT
     if d.shape[-1] < x.shape[-1]:
         return _product(d.mT, x, factors).mT
     if len(x) == 1:  # a batch of one that is part of a larger tensor would be copied
         return torch.mm(x[0].mT.to(factors), d[0].to(factors)).to(torch.float32).unsqueeze(0)
     return _product(x.mT, d, factors)
+
+
+def sum_over_rows(x: Tensor) -> Tensor:
+    """Return the sum over rows, (G, 1, n).
+
+    The compiler's loop adds up one column after another; where the rows do not fit the cache, it
+    is faster to add them up in groups first.
+    """
+    if x.shape[1] >= MANY and x.shape[1] % ROW_GROUPS == 0:
+        x = x.unflatten(1, (ROW_GROUPS, -1)).sum(1)
+    return x.sum(1, keepdim=True)
 
 
 def _by_input(layer: Layer, d: Tensor) -> Tensor:

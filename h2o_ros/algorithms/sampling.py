@@ -39,6 +39,7 @@ class Sampler:
             (2 * self._each, 2 * o + a),
             (gap_rows, config.gap_samples, o),
             (2 * self._batch, a),
+            (3 * config.sampled_actions if config.method == 'cql' else 0, self._batch, a),
         )
         self._block = -1
         self._uniform = self._normal = torch.empty(0)

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from h2o_ros.algorithms import classifiers, darc, h2o, sac
+from h2o_ros.algorithms import classifiers, cql, darc, h2o, sac
 from h2o_ros.algorithms.actor_critic import CriticLoss, Values, agent_gradient, evaluate
 from h2o_ros.algorithms.inputs import Inputs
 from h2o_ros.algorithms.optimiser import Rates, adam_step
@@ -45,6 +45,7 @@ class Method(NamedTuple):
 
 METHODS = {
     'sac': Method(sac.critic_loss),
+    'cql': Method(cql.critic_loss),
     'darc': Method(darc.critic_loss, classifiers.learn),
     'h2o': Method(h2o.critic_loss, classifiers.learn),
 }
