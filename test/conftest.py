@@ -115,10 +115,14 @@ def is_running(process_id: int) -> bool:
 def wait_until() -> Callable[..., None]:
     """Give a function that waits for a condition, and fails where it does not come true."""
 
-    def wait(condition: Callable[[], bool], timeout: float = 20.0, what: str = '') -> None:
+    def wait(
+        condition: Callable[[], bool], timeout: float = 20.0, what: str | Callable[[], str] = ''
+    ) -> None:
         end = time.monotonic() + timeout
         while not condition():
-            assert time.monotonic() < end, f'not within {timeout} s: {what or condition}'
+            if time.monotonic() >= end:
+                said = what() if callable(what) else what
+                raise AssertionError(f'not within {timeout} s: {said or condition}')
             time.sleep(0.02)
 
     return wait

@@ -91,6 +91,7 @@ class Person:
         node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
         self.stop = node.create_publisher(Bool, 'emergency_stop', LATCHED)
         self._inject = node.create_client(InjectFault, 'inject_fault')
+        self._refusal = ''
 
     @property
     def status(self):
@@ -137,8 +138,15 @@ class Person:
 
     def arm(self):
         """Arm as soon as the robot is held still."""
-        self._wait_until(lambda: self.call('arm')[0], 30.0, 'arming')
+        self._wait_until(self._is_armed, 40.0, lambda: f'arming: {self._refusal}')
         self.await_state(DriverStatus.ARMED)
+
+    def _is_armed(self):
+        """Ask for torque; lift the robot again where it fell when it was let go too early."""
+        armed, self._refusal = self.call('arm')
+        if re.search('has fallen|not upright', self._refusal):
+            self.lift()
+        return armed
 
     def lift(self):
         self._wait_until(lambda: self.call('lift')[0], 20.0, 'a lift')
