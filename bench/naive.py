@@ -1,6 +1,6 @@
 """H2O's update as one writes it first in PyTorch: modules, autograd, one optimiser a network.
 
-The yardstick of bench/update.py; same mathematics, same sizes, one seed.
+The yardstick of bench/update.py and bench/gpu.py; same mathematics, same sizes, one seed.
 """
 
 from __future__ import annotations
@@ -43,16 +43,18 @@ class Actor(nn.Module):
 class NaiveH2O:
     """One seed of H2O with the paper's losses; rows are tuples of (s, a, r, s', terminated)."""
 
-    def __init__(self, config: AlgorithmConfig, observation: int, action: int) -> None:
+    def __init__(
+        self, config: AlgorithmConfig, observation: int, action: int, device: str = 'cpu'
+    ) -> None:
         self.config, self.target_entropy = config, -float(action)
-        self.actor = Actor(observation, action, config.hidden)
-        critics = [mlp(observation + action, config.hidden, 1) for _ in range(4)]
+        self.actor = Actor(observation, action, config.hidden).to(device)
+        critics = [mlp(observation + action, config.hidden, 1).to(device) for _ in range(4)]
         self.critics, self.targets = nn.ModuleList(critics[:2]), nn.ModuleList(critics[2:])
         self.targets.load_state_dict(self.critics.state_dict())
-        self.d_sa = mlp(observation + action, config.classifier_hidden, 2)
-        self.d_sas = mlp(2 * observation + action, config.classifier_hidden, 2)
-        self.log_temperature = nn.Parameter(torch.tensor(0.0))
-        self.state_std = torch.ones(observation)
+        self.d_sa = mlp(observation + action, config.classifier_hidden, 2).to(device)
+        self.d_sas = mlp(2 * observation + action, config.classifier_hidden, 2).to(device)
+        self.log_temperature = nn.Parameter(torch.tensor(0.0, device=device))
+        self.state_std = torch.ones(observation, device=device)
         rate = config.learning_rate
         self.optimisers = {
             name: torch.optim.Adam(parameters, rate)
@@ -103,7 +105,7 @@ class NaiveH2O:
         ratio = self._ratio(sim).clamp(config.ratio_minimum, config.ratio_maximum)
         u = self._u(sim)
         log_omega = torch.log(u / u.sum())
-        loss = torch.zeros(())
+        loss = torch.zeros_like(ratio[0])
         real_target, sim_target = self._target(real), self._target(sim)
         for real_q, sim_q in zip(
             self._q(self.critics, *real[:2]), self._q(self.critics, *sim[:2]), strict=True
@@ -120,7 +122,7 @@ class NaiveH2O:
         return reward + (1.0 - terminated) * self.config.discount * value
 
     def _train_classifiers(self, real: tuple, sim: tuple) -> None:
-        sa_loss = sas_loss = torch.zeros(())
+        sa_loss = sas_loss = real[0].new_zeros(())
         for rows, domain in ((real, 0), (sim, 1)):
             s, a, after = (
                 x + self.config.classifier_noise * torch.randn_like(x)

@@ -2,7 +2,8 @@
 
 Usage: python bench/run.py [--only latency,update]. The comparisons of algorithms take an hour on
 one core; what is done is kept in their folders under runs/. `--only` leaves the other sections as
-they are. H2O_REAL_RECORDING names the text file of the real robot, where one has it.
+they are. H2O_REAL_RECORDING names the text file of the real robot, where one has it. What needs a
+GPU is left out where there is none.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / 'docs' / 'benchmarks.md'
 HARD_BAG = 'runs/hard_demo'
@@ -25,6 +28,7 @@ COMPARE = ['-m', 'h2o_ros.experiments.wheel_legged', '--seeds', '5']
 COLUMNS = 'x,x_dot,theta,theta_dot,torque,done'
 SECTIONS = {
     'update': ('One H2O update on one core', ['bench/update.py']),
+    'gpu': ('One H2O update on a GPU', ['bench/gpu.py']),
     'latency': ('Observation in, action out', ['bench/latency.py']),
     'driver': ('Driver and policy server at 200 Hz', ['bench/driver.py']),
     'deploy': ('A trained policy on the virtual robot, through CAN', ['bench/deploy.py']),
@@ -108,6 +112,9 @@ def main() -> None:
     if 'real' in chosen and 'H2O_REAL_RECORDING' not in os.environ:
         print('real: left out; H2O_REAL_RECORDING names no recording')
         chosen.remove('real')
+    if 'gpu' in chosen and not torch.cuda.is_available():
+        print('gpu: left out; there is no GPU here')
+        chosen.remove('gpu')
     page = PAGE.read_text(encoding='utf-8') if PAGE.exists() else '# Benchmarks\n'
     for name in chosen:
         print(f'{name} ...', flush=True)

@@ -87,21 +87,21 @@ def medians_ms(calls: Mapping[str, Callable[[], None]], updates: int, rounds: in
     return [1e3 * statistics.median(each[1:]) for each in times.values()]
 
 
-def naive(config: AlgorithmConfig, task: Task) -> Callable[[], None]:
+def naive(config: AlgorithmConfig, task: Task, device: str = 'cpu') -> Callable[[], None]:
     """Return a call that makes UPDATES of the naive version."""
-    learner = NaiveH2O(config, len(task.observation), len(task.action))
+    learner = NaiveH2O(config, len(task.observation), len(task.action), device)
     buffers = []
     for seed in range(2):
         t = random_transitions(task, ROWS, seed)
         buffers.append(
             [
-                torch.as_tensor(x, dtype=torch.float32)
+                torch.as_tensor(x, dtype=torch.float32, device=device)
                 for x in (t.observation, t.action, t.reward, t.next_observation, t.terminated)
             ]
         )
 
     def draw(buffer: list, rows: int) -> tuple:
-        index = torch.randint(len(buffer[0]), (rows,))
+        index = torch.randint(len(buffer[0]), (rows,), device=device)
         return tuple(column[index] for column in buffer)
 
     def make() -> None:
@@ -117,10 +117,12 @@ def naive(config: AlgorithmConfig, task: Task) -> Callable[[], None]:
     return make
 
 
-def ours(config: AlgorithmConfig, task: Task, seeds: int = 1, **changes: Any) -> Trainer:
+def ours(
+    config: AlgorithmConfig, task: Task, seeds: int = 1, device: str = 'cpu', **changes: Any
+) -> Trainer:
     """Return a trainer with its rows; to update it takes sampling and noise, too."""
     real, sim = (random_transitions(task, ROWS, seed) for seed in range(2))
-    trainer = Trainer(replace(config, **changes), task, real, range(seeds))
+    trainer = Trainer(replace(config, **changes), task, real, range(seeds), device)
     for index in range(seeds):
         trainer.add_simulated(sim, index)
     return trainer

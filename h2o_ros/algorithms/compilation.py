@@ -2,7 +2,7 @@
 
 torch.compile needs a C++ compiler and Python's headers; where they are missing, the update runs as
 it is. The first compilation of a configuration takes 10-20 s, later ones a few seconds from the
-cache.
+cache. On a GPU the update, compiled or not, is captured besides (cuda_graph.py).
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from h2o_ros.algorithms.cuda_graph import CapturedStep, CudaRecorder, Recorder, Step
 from h2o_ros.algorithms.inputs import Inputs
 from h2o_ros.algorithms.optimiser import Rates
 from h2o_ros.algorithms.precision import settle_precision
 from h2o_ros.algorithms.state import State
 from h2o_ros.algorithms.update import update
-
-Step = Callable[[Inputs, Rates, bool], dict[str, Tensor]]
 
 
 def _may_change(guards: Sequence[Any]) -> list[bool]:
@@ -32,41 +31,45 @@ def _may_change(guards: Sequence[Any]) -> list[bool]:
     return [guard.name.startswith('inputs') for guard in guards]
 
 
-OPTIONS: dict[str, str | int | bool | Callable] = {
-    'cpp_wrapper': True,
-    'cpp.threads': 1,
-    'compile_threads': 1,
-    'guard_filter_fn': _may_change,
-}
+ANYWHERE: dict[str, str | int | bool | Callable] = {'guard_filter_fn': _may_change}
+ON_PROCESSOR = ANYWHERE | {'cpp_wrapper': True, 'cpp.threads': 1, 'compile_threads': 1}
 
 
-def make_step(state: State, mode: str) -> Step:
+def make_step(state: State, mode: str, recorder: Recorder | None = None) -> Step:
     """Return a function that makes one update of `state`; its first call settles the precision.
 
-    mode: 'on', 'off', or 'auto', which compiles on a processor and takes the plain update where
-    compiling fails.
+    mode: 'on' compiles; 'off' takes the plain update; 'auto' compiles on a processor, the plain
+    update where that fails, and on a GPU captures the plain update. recorder: captures what is
+    made with 'on' or 'auto'; by default a GPU's own, none on a processor.
     """
+    if recorder is None and state.target.device.type == 'cuda':
+        recorder = CudaRecorder()
     settled: list[Step] = []
 
     def step(inputs: Inputs, rates: Rates, measure: bool) -> dict[str, Tensor]:
         if not settled:
             settle_precision(state, inputs, rates)
-            settled.append(_make_step(state, mode))
+            settled.append(_make_step(state, mode, recorder))
         return settled[0](inputs, rates, measure)
 
     return step
 
 
-def _make_step(state: State, mode: str) -> Step:
+def _make_step(state: State, mode: str, recorder: Recorder | None) -> Step:
 
     def plain(inputs: Inputs, rates: Rates, measure: bool) -> dict[str, Tensor]:
         return update(state, inputs, rates, measure)
 
-    if mode == 'off' or (mode == 'auto' and state.target.device.type != 'cpu'):
+    if mode == 'off':
         return plain
+    if mode == 'auto' and recorder is not None:
+        return CapturedStep(plain, recorder)
+    options = ON_PROCESSOR if state.target.device.type == 'cpu' else ANYWHERE
     compiled = torch.compile(  # type: ignore[call-overload]
-        plain, fullgraph=True, dynamic=False, options=OPTIONS, isolate_recompiles=True
+        plain, fullgraph=True, dynamic=False, options=options, isolate_recompiles=True
     )
+    if recorder is not None:
+        return CapturedStep(compiled, recorder)
     return _with_fallback(compiled, plain) if mode == 'auto' else _measuring(compiled)
 
 

@@ -35,7 +35,7 @@ def rates(config: AlgorithmConfig, first: int, count: int, device: str = 'cpu') 
     square = (1.0 - BETA_2 ** (done + 1.0)).rsqrt()
     floor = 1.0 / config.actor_average if config.actor_average > 0.0 else 1.0
     average = (1.0 / (done + 2.0)).clamp(min=min(floor, 1.0))
-    return Rates(*(t.float().to(device) for t in (step, square, average)))
+    return Rates(*(t.float().to(device, non_blocking=True) for t in (step, square, average)))
 
 
 def adam_step(parameters: Parameters, gradient: Tensor, rates: Rates) -> None:

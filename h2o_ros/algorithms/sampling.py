@@ -3,7 +3,8 @@
 The random numbers of update n depend on the seed and n alone. So a checkpoint keeps no generators,
 it does not matter in what portions updates are asked for, and several seeds trained as one batch
 see what each would see alone. Numbers are drawn, and rows gathered, for a block of updates at
-once.
+once, on the device that trains: a processor could not draw as fast as a GPU learns. A GPU draws
+other numbers than a processor.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ BLOCK = 16
 PURPOSES = {'networks': 0, 'update': 1, 'action': 2, 'gap': 3}
 
 
-def generator(seed: int, purpose: str, number: int = 0) -> torch.Generator:
+def generator(
+    seed: int, purpose: str, number: int = 0, device: torch.device | str = 'cpu'
+) -> torch.Generator:
     """Return a generator for one purpose, independent of all others."""
     sequence = np.random.SeedSequence([seed, PURPOSES[purpose], number])
-    return torch.Generator().manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
+    return torch.Generator(device).manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
 
 
 class Sampler:
@@ -59,29 +62,31 @@ class Sampler:
         """
         block, start = divmod(first, BLOCK)
         if block != self._block:
-            self._draw(block)
+            self._draw(block, scaling.scale.device)
         part = slice(start, start + min(most, BLOCK - start))
-        device = scaling.scale.device
-        agent, classifier = self._gather(self._uniform[part].to(device), real, simulated)
+        agent, classifier = self._gather(self._uniform[part], real, simulated)
         prepared = prepare(
             self.config,
             self.layout,
             scaling.apply(agent),
             scaling.apply(classifier),
-            self._noise(self._normal[part].to(device)),
+            self._noise(self._normal[part]),
             scaling.gap_deviation,
         )
         return [Inputs(*tensors) for tensors in zip(*(t.unbind(0) for t in prepared), strict=True)]
 
-    def _draw(self, block: int) -> None:
+    def _draw(self, block: int, device: torch.device) -> None:
         """Draw a block's numbers: uniform in [0, 1), one a row; standard normal for the noise."""
         rows = self._batch + 2 * self._each
         size = sum(int(np.prod(shape)) for shape in self._noise_shapes)
-        generators = [generator(seed, 'update', block) for seed in self.seeds]
-        self._uniform = torch.stack(
-            [torch.rand(BLOCK, rows, generator=g, dtype=torch.float64) for g in generators], 1
-        )
-        self._normal = torch.stack([torch.randn(BLOCK, size, generator=g) for g in generators], 1)
+        uniform, normal = [], []
+        for seed in self.seeds:
+            g = generator(seed, 'update', block, device)
+            uniform.append(
+                torch.rand(BLOCK, rows, generator=g, dtype=torch.float64, device=device)
+            )
+            normal.append(torch.randn(BLOCK, size, generator=g, device=device))
+        self._uniform, self._normal = torch.stack(uniform, 1), torch.stack(normal, 1)
         self._block = block
 
     def _noise(self, normal: Tensor) -> Noise:
@@ -106,7 +111,8 @@ class Sampler:
             index = (from_real * len(real)).long()
             real_rows = real.index_select(0, index.flatten()).view(updates, s, -1, width)
         if config.needs_simulated:
-            filled = torch.tensor([[simulated.filled(i)] for i in range(s)], device=uniform.device)
+            filled = torch.tensor([[simulated.filled(i)] for i in range(s)])
+            filled = filled.to(uniform.device, non_blocking=True)  # the device is not waited for
             start = torch.arange(s, device=uniform.device)[:, None] * simulated.capacity
             index = (from_sim * filled).long() + start
             flat = simulated.rows.view(-1, width)
