@@ -24,6 +24,7 @@ from h2o_ros.algorithms.networks import (
     forward_after_first,
 )
 from h2o_ros.algorithms.optimiser import Rates, adam_step
+from h2o_ros.algorithms.settings import AlgorithmConfig
 from h2o_ros.algorithms.state import State
 
 LOSSES = ('classifier_sa_loss', 'classifier_sas_loss')
@@ -52,25 +53,39 @@ def learn(state: State, inputs: Inputs, rates: Rates) -> dict[str, Tensor]:
 def dynamics_gap(state: State, taken: Tensor, drawn: Tensor, seeds: slice = slice(None)) -> Gap:
     """Run D_sas alone over the steps taken and the next states drawn around theirs.
 
-    taken, drawn: as Inputs.taken and Inputs.drawn, of these seeds. The first layer is linear: its
-    output for a drawn state is that for the step taken plus the offset's part.
+    taken, drawn: as Inputs.taken and Inputs.drawn, of these seeds.
     """
-    config, o, layers = state.config, state.shape.observation, _d_sas(state, seeds)
+    log_ratio, u = judge(d_sas(state, seeds), taken, drawn)
+    return clipped_gap(state.config, log_ratio, u)
+
+
+def judge(layers: list[Layer], taken: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log p_real/p_sim of the steps taken and minus its mean over the drawn, (G, rows).
+
+    layers: of G networks D_sas. The first is linear: its output for a drawn state is that for the
+    step taken plus the offset's part.
+    """
+    samples, o = drawn.shape[2] - 1, drawn.shape[3]
     of_taken = affine(layers[0], taken).unsqueeze(2)
     of_offset = torch.bmm(drawn.flatten(1, 2), layers[0].weight[:, -o:])
     first = of_taken + of_offset.unflatten(1, drawn.shape[1:3])
     outputs, _ = forward_after_first(layers, first.flatten(1, 2), Tape([], []))
-    log_ratio, u = losses.dynamics_gap(outputs, config.gap_samples)
+    return losses.dynamics_gap(outputs, samples)
+
+
+def clipped_gap(config: AlgorithmConfig, log_ratio: Tensor, u: Tensor) -> Gap:
+    """Return the gap of log ratios and divergences (S, rows), before clipping."""
     return Gap(log_ratio.exp(), u.clamp(config.gap_minimum, config.gap_maximum))
 
 
 def log_dynamics_ratio(state: State, taken: Tensor) -> Tensor:
     """Return log p_real/p_sim of the steps taken alone, (S, rows); taken: as Inputs.taken."""
-    outputs, _ = forward(_d_sas(state, slice(None)), taken)
+    outputs, _ = forward(d_sas(state, slice(None)), taken)
     return losses.log_dynamics_ratio(outputs)
 
 
-def _d_sas(state: State, seeds: slice) -> list[Layer]:
+def d_sas(state: State, seeds: slice) -> list[Layer]:
+    """Return the layers of these seeds' D_sas."""
     s = state.shape.seeds
     return [
         layer._replace(weight=layer.weight[s:][seeds], bias=layer.bias[s:][seeds])

@@ -38,6 +38,7 @@ class Inputs(NamedTuple):
     target     (2, S, rows, O + A): s' with room for the actor's action
     reward     (S, rows), continuation (S, rows): y = reward + continuation x next value
     noise      (S, 2 rows, A), sampled (S, 3 N, rows, A): Noise.action and Noise.sampled
+    recorded   (S, real rows, 2 O + A): what a dynamics model, where there is one, learns from
     """
 
     classifier: Tensor
@@ -51,6 +52,7 @@ class Inputs(NamedTuple):
     continuation: Tensor
     noise: Tensor
     sampled: Tensor
+    recorded: Tensor
 
 
 def prepare(
@@ -73,6 +75,7 @@ def prepare(
     blanked = noisy.clone()
     blanked[..., o + a :] = 0.0
     sim = slice(config.real_batch, None if config.classifiers else config.real_batch)
+    learned = config.real_batch if config.learns_dynamics else 0
     taken, drawn = gap_inputs(layout, agent_rows[:, :, sim], noise.gap, gap_deviation)
     state_action, after = agent_rows[..., : o + a], agent_rows[..., layout.next_observation]
     room = agent_rows.new_zeros(u, s, rows, a)
@@ -94,6 +97,7 @@ def prepare(
         agent_rows[..., layout.continuation].contiguous(),
         noise.action,
         noise.sampled,
+        agent_rows[:, :, :learned, : layout.seen.stop].contiguous(),
     )
 
 

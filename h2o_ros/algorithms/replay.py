@@ -111,7 +111,8 @@ class Scaling:
     """learning row = raw row x scale + shift, columns of a RowLayout.
 
     scale, shift: (S, W), one row a seed. gap_deviation: (S, O) standard deviation of the next
-    states drawn for u, in the units in which the classifiers see the next state.
+    states drawn for u, in the units in which the classifiers see the next state; 1 where a
+    learned model makes them of standard normal numbers.
     """
 
     scale: Tensor
@@ -161,6 +162,8 @@ def _fit(rows: Tensor, config: AlgorithmConfig, task: Task) -> tuple[Tensor, Ten
         scale[layout.seen] = 1.0 / _deviation(rows[:, layout.seen].double())
         shift[layout.seen] = 0.0
         gap_deviation = torch.ones(o)
+    if config.learns_dynamics:
+        return scale, shift, torch.ones(o)
     return scale, shift, config.gap_spread * gap_deviation
 
 

@@ -17,9 +17,12 @@ SOURCES = {
     'cql': ('real',),
     'darc': ('simulated', 'both'),
     'h2o': ('both',),
+    'h2o_reverse_kl': ('both',),
 }
-WITH_CLASSIFIERS = ('darc', 'h2o')
-H2O, CQL, DARC = ('h2o',), ('cql',), ('darc',)
+REVERSE_KL, CQL, DARC = ('h2o_reverse_kl',), ('cql',), ('darc',)
+AROUND_SIMULATED = ('h2o',)  # those that draw next states for u around the simulator's
+H2O = (*AROUND_SIMULATED, *REVERSE_KL)
+WITH_CLASSIFIERS = (*DARC, *H2O)
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class AlgorithmConfig:
         "simulator's own next state alone",
         minimum=0.0,
         maximum=10.0,
-        methods=H2O,
+        methods=AROUND_SIMULATED,
     )
     gap_minimum: float = setting(
         1e-30,
@@ -108,6 +111,15 @@ class AlgorithmConfig:
     )
     classifiers_see_difference: bool = setting(
         True, '', "give the classifiers (s' - s) over its deviation in place of s'"
+    )
+
+    dynamics_members: int = setting(
+        5,
+        'networks',
+        'members of the learned dynamics model, which draw the next states for u in turn',
+        minimum=1,
+        maximum=100,
+        methods=REVERSE_KL,
     )
 
     # CQL and DARC
@@ -253,6 +265,11 @@ class AlgorithmConfig:
     def draws_next_states(self) -> bool:
         """Whether next states are drawn for u(s, a)."""
         return self.method in H2O
+
+    @property
+    def learns_dynamics(self) -> bool:
+        """Whether those next states come from a model that is learned from the real rows."""
+        return self.method in REVERSE_KL
 
     @property
     def needs_real(self) -> bool:

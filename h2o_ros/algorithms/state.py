@@ -27,7 +27,8 @@ class State:
 
     groups: what one optimiser moves, by name. classifier_parameters: `classifiers` (2 x S
     networks: D_sa, D_sas). agent_parameters: `actor` (S), `scale/log_std` (S, 2),
-    `temperature/log` (S,), `critics` (2 x S). target: the critics' twin, laid out like them.
+    `temperature/log` (S,), `critics` (2 x S). own: groups that the method has besides, each named
+    as its network. target: the critics' twin, laid out like them.
     average: the actor's and scale's running mean. factors: what updates round the factors of
     large products to.
     """
@@ -49,7 +50,12 @@ class State:
             },
             device,
         )
-        self.groups = {'classifier': self.classifier_parameters, 'agent': self.agent_parameters}
+        self.own = {k: Parameters(v, device) for k, v in _own_shapes(config, shape).items()}
+        self.groups = {
+            'classifier': self.classifier_parameters,
+            'agent': self.agent_parameters,
+            **self.own,
+        }
         self._owners = {
             name.split('/')[0]: group for group in self.groups.values() for name in group.shapes
         }
@@ -85,6 +91,10 @@ class State:
             network = twin * s + seed_index
             initialise(agent.layers('critics'), network, generator, small_output=True)
             initialise(self.classifier_parameters.layers('classifiers'), network, generator, False)
+        for name, parameters in self.own.items():
+            layers = parameters.layers(name)
+            for network in range(seed_index, len(layers[0].weight), s):
+                initialise(layers, network, generator, small_output=True)
         self.reset_copies()
 
     def reset_copies(self) -> None:
@@ -109,3 +119,12 @@ class State:
         named = {k: v for k, v in shapes.items() if k.startswith(prefixes)}
         pieces = flat.split([math.prod(v) for v in named.values()])
         return {k: p.view(v) for p, (k, v) in zip(pieces, named.items(), strict=True)}
+
+
+def _own_shapes(config: AlgorithmConfig, shape: Shape) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Return what a method has besides classifiers and agent: shapes of each group's tensors."""
+    s, o, a = shape.seeds, shape.observation, shape.action
+    if config.learns_dynamics:
+        sizes = (o + a, *config.hidden, 2 * o)
+        return {'dynamics': mlp_shapes('dynamics', config.dynamics_members * s, sizes)}
+    return {}

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from h2o_ros.algorithms import checkpoint, losses
 from h2o_ros.algorithms.arithmetic import fast_arithmetic
-from h2o_ros.algorithms.classifiers import dynamics_gap
 from h2o_ros.algorithms.compilation import make_step
 from h2o_ros.algorithms.inputs import gap_inputs
 from h2o_ros.algorithms.networks import forward, layers_of
@@ -22,6 +21,7 @@ from h2o_ros.algorithms.replay import RowLayout, Scaling, SimulatedRows, make_ro
 from h2o_ros.algorithms.sampling import Sampler, generator
 from h2o_ros.algorithms.settings import AlgorithmConfig
 from h2o_ros.algorithms.state import Shape, State
+from h2o_ros.algorithms.update import METHODS
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
@@ -171,7 +171,8 @@ class Trainer:
         self, batch: Transitions, seed_index: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return u in nats and p_real/p_sim before clipping, (N,) each, of given transitions."""
-        if not self.config.classifiers:
+        dynamics_gap = METHODS[self.config.method].gap
+        if dynamics_gap is None:
             raise ValueError('dynamics_gap: this algorithm trains no classifiers')
         raw = make_rows(batch, self.config, self.task).to(self.device)
         rows = self.scaling.apply(raw.expand(len(self.seeds), -1, -1))[seed_index]

@@ -8,9 +8,9 @@ To add an algorithm NAME, write NAME.py with a `critic_loss`, enter it in METHOD
 settings.py in SOURCES and in the `methods` of each setting that it reads. Then a YAML file in
 config/algorithms is run by every trainer, node and test. What it may need besides:
 
-- *Networks of its own*: another entry of State.groups. Adam's moments, checkpoints and the check
-  of the precision follow from that. A `learn` steps them; it comes before `critic_loss`.
-- *Another dynamics gap*: h2o.critic_loss_with_gap takes any.
+- *Networks of its own*: another entry of State.groups by state._own_shapes. Adam's moments,
+  checkpoints and the check of the precision follow. A `learn` steps them, before `critic_loss`.
+- *Another dynamics gap*: h2o.critic_loss_with_gap takes any; `gap` tells it to who asks.
 - *Another target*: `critic_loss` makes y itself; values.next_value is SAC's.
 - *Random numbers*: another field of inputs.Noise with its shape in sampling.py, brought to where
   they are used by a field of Inputs.
@@ -25,8 +25,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from h2o_ros.algorithms import classifiers, cql, darc, h2o, sac
+from h2o_ros.algorithms import classifiers, cql, darc, h2o, h2o_reverse_kl, sac
 from h2o_ros.algorithms.actor_critic import CriticLoss, Values, agent_gradient, evaluate
+from h2o_ros.algorithms.classifiers import Gap
 from h2o_ros.algorithms.inputs import Inputs
 from h2o_ros.algorithms.optimiser import Rates, adam_step
 from h2o_ros.algorithms.state import State
@@ -36,18 +37,22 @@ class Method(NamedTuple):
     """What an algorithm adds to the soft actor-critic.
 
     critic_loss: what its critics learn from. learn: one step of networks besides the agent's, and
-    their metrics.
+    their metrics. gap: the dynamics gap of steps taken (Inputs.taken, Inputs.drawn, their seeds).
     """
 
     critic_loss: Callable[[State, Inputs, Values], CriticLoss]
     learn: Callable[[State, Inputs, Rates], dict[str, Tensor]] | None = None
+    gap: Callable[[State, Tensor, Tensor, slice], Gap] | None = None
 
 
 METHODS = {
     'sac': Method(sac.critic_loss),
     'cql': Method(cql.critic_loss),
-    'darc': Method(darc.critic_loss, classifiers.learn),
-    'h2o': Method(h2o.critic_loss, classifiers.learn),
+    'darc': Method(darc.critic_loss, classifiers.learn, classifiers.dynamics_gap),
+    'h2o': Method(h2o.critic_loss, classifiers.learn, classifiers.dynamics_gap),
+    'h2o_reverse_kl': Method(
+        h2o_reverse_kl.critic_loss, h2o_reverse_kl.learn, h2o_reverse_kl.dynamics_gap
+    ),
 }
 
 
