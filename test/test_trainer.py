@@ -110,9 +110,9 @@ def test_portions_of_updates_make_no_difference(name):
 
 
 @pytest.mark.timeout(400)  # compiling on a busy machine
-@pytest.mark.parametrize('name', [name for name in ONE_OF_EACH if name not in ('sac', 'h2o')])
+@pytest.mark.parametrize('name', [name for name in ONE_OF_EACH if name not in ('sac', 'darc', 'h2o')])
 def test_compiled_updates_equal_plain_ones(name):
-    """Each method's update compiles as a whole, with two seeds; h2o's is held in test_golden."""
+    """What a method adds compiles with the rest; what h2o has, test_golden holds."""
     if not can_compile():
         pytest.skip("needs a C++ compiler and Python's headers")
     plain, compiled = trainer_of(name, (1, 2)), trainer_of(name, (1, 2), compile='on')

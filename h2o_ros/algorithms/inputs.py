@@ -14,7 +14,8 @@ from h2o_ros.algorithms.settings import AlgorithmConfig
 class Noise(NamedTuple):
     """Standard normal numbers of U updates for S seeds, leading dimensions (U, S).
 
-    classifier (rows, 2 O + A): real rows, then simulated ones. gap (sim rows, N, O).
+    classifier (rows, 2 O + A): real rows, then simulated ones, of each domain the held-out ones
+    last, where there are any. gap (sim rows, N, O).
     action (2 rows, A): the actor's actions at s (real rows, sim rows), then at s' likewise.
     sampled (3 N, rows, A): CQL's actions, N uniform ones, N at s, N at s'.
     """
@@ -28,7 +29,8 @@ class Noise(NamedTuple):
 class Inputs(NamedTuple):
     """What one update computes on; with a leading dimension (U,) what `prepare` returns.
 
-    classifier (2, S, rows, 2 O + A): for D_sa with s' blanked, and for D_sas; noise added
+    classifier (2, S, rows, 2 O + A): for D_sa with s' blanked, and for D_sas; noise added; rows
+               as Noise.classifier
     taken      (S, sim rows, 2 O + A): the steps taken, where classifiers judge them
     drawn      (S, sim rows, 1 + N, O): from the next state reached to itself, which is 0, and to
                the N drawn around it

@@ -18,6 +18,7 @@ from h2o_ros.algorithms.replay import RowLayout, Scaling, SimulatedRows
 from h2o_ros.algorithms.settings import AlgorithmConfig
 
 BLOCK = 16
+HOLD_OUT_EVERY = 10  # of so many rows in a buffer one is held out from classifiers, where any is
 PURPOSES = {'networks': 0, 'update': 1, 'action': 2, 'gap': 3}
 
 
@@ -35,7 +36,9 @@ class Sampler:
     def __init__(self, config: AlgorithmConfig, layout: RowLayout, seeds: tuple[int, ...]) -> None:
         self.config, self.layout, self.seeds = config, layout, seeds
         o, a = layout.observation, layout.action
-        self._each = config.classifier_batch if config.classifiers else 0
+        classifiers = config.classifier_batch if config.classifiers else 0
+        self._parts = (classifiers, config.held_out_batch)
+        self._each = sum(self._parts)
         self._batch = config.real_batch + config.sim_batch
         gap_rows = config.sim_batch if config.draws_next_states else 0
         self._noise_shapes = (
@@ -108,15 +111,41 @@ class Sampler:
         none = simulated.rows.new_empty(updates, s, 0, width)
         real_rows = sim_rows = none
         if real is not None and config.needs_real:
-            index = (from_real * len(real)).long()
+            index = self._choose(from_real, len(real))
             real_rows = real.index_select(0, index.flatten()).view(updates, s, -1, width)
         if config.needs_simulated:
             filled = torch.tensor([[simulated.filled(i)] for i in range(s)])
             filled = filled.to(uniform.device, non_blocking=True)  # the device is not waited for
             start = torch.arange(s, device=uniform.device)[:, None] * simulated.capacity
-            index = (from_sim * filled).long() + start
+            index = self._choose(from_sim, filled) + start
             flat = simulated.rows.view(-1, width)
             sim_rows = flat.index_select(0, index.flatten()).view(updates, s, -1, width)
         r, m = config.real_batch, config.sim_batch
         agent = torch.cat((real_rows[:, :, :r], sim_rows[:, :, :m]), 2)
         return agent, torch.cat((real_rows[:, :, r:], sim_rows[:, :, m:]), 2)
+
+    def _choose(self, uniform: Tensor, rows: int | Tensor) -> Tensor:
+        """Turn uniform numbers into row numbers: of the agent's rows, the classifiers', held-out.
+
+        Where none are held out, classifiers see all rows.
+        """
+        if self.config.held_out_batch == 0:
+            return (uniform * rows).long()
+        of_agent, stepped, held = uniform.split([uniform.shape[-1] - self._each, *self._parts], -1)
+        parts = (of_agent * rows).long(), stepped_rows(stepped, rows), held_out_rows(held, rows)
+        return torch.cat(parts, -1)
+
+
+def stepped_rows(uniform: Tensor, rows: int | Tensor) -> Tensor:
+    """Return numbers of rows among `rows` that are not held out: all but 9, 19, 29, ..."""
+    rows = torch.as_tensor(rows, device=uniform.device)
+    index = (uniform * (rows - rows // HOLD_OUT_EVERY)).long()
+    return index + index // (HOLD_OUT_EVERY - 1)
+
+
+def held_out_rows(uniform: Tensor, rows: int | Tensor) -> Tensor:
+    """Return numbers of rows among `rows` that are held out: 9, 19, ...; the last of up to 9."""
+    rows = torch.as_tensor(rows, device=uniform.device)
+    held = (rows // HOLD_OUT_EVERY).clamp(min=1)
+    index = (uniform * held).long() * HOLD_OUT_EVERY + HOLD_OUT_EVERY - 1
+    return torch.minimum(index, rows - 1)

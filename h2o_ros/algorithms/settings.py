@@ -18,9 +18,10 @@ SOURCES = {
     'darc': ('simulated', 'both'),
     'h2o': ('both',),
     'h2o_reverse_kl': ('both',),
+    'h2o_ensemble': ('both',),
 }
-REVERSE_KL, CQL, DARC = ('h2o_reverse_kl',), ('cql',), ('darc',)
-AROUND_SIMULATED = ('h2o',)  # those that draw next states for u around the simulator's
+REVERSE_KL, ENSEMBLE, CQL, DARC = ('h2o_reverse_kl',), ('h2o_ensemble',), ('cql',), ('darc',)
+AROUND_SIMULATED = ('h2o', *ENSEMBLE)  # those that draw next states for u around the simulator's
 H2O = (*AROUND_SIMULATED, *REVERSE_KL)
 WITH_CLASSIFIERS = (*DARC, *H2O)
 
@@ -120,6 +121,14 @@ class AlgorithmConfig:
         minimum=1,
         maximum=100,
         methods=REVERSE_KL,
+    )
+    classifier_pairs: int = setting(
+        3,
+        'pairs',
+        'pairs of domain classifiers whose mean tells the gap',
+        minimum=1,
+        maximum=100,
+        methods=ENSEMBLE,
     )
 
     # CQL and DARC
@@ -260,6 +269,16 @@ class AlgorithmConfig:
     def classifiers(self) -> bool:
         """Whether the two domain classifiers are trained, which takes rows of both sources."""
         return self.method in WITH_CLASSIFIERS
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of domain classifiers."""
+        return self.classifier_pairs if self.method in ENSEMBLE else 1
+
+    @property
+    def held_out_batch(self) -> int:
+        """Rows of each domain by which, beside their batch, classifiers are calibrated."""
+        return max(1, self.classifier_batch // 4) if self.method in ENSEMBLE else 0
 
     @property
     def draws_next_states(self) -> bool:

@@ -25,8 +25,8 @@ class Shape:
 class State:
     """All that training changes: parameters, optimiser moments, targets, averaged actor, counter.
 
-    groups: what one optimiser moves, by name. classifier_parameters: `classifiers` (2 x S
-    networks: D_sa, D_sas). agent_parameters: `actor` (S), `scale/log_std` (S, 2),
+    groups: what one optimiser moves, by name. classifier_parameters: `classifiers` (2 x
+    pairs x S networks: D_sa, D_sas). agent_parameters: `actor` (S), `scale/log_std` (S, 2),
     `temperature/log` (S,), `critics` (2 x S). own: groups that the method has besides, each named
     as its network. target: the critics' twin, laid out like them.
     average: the actor's and scale's running mean. factors: what updates round the factors of
@@ -38,8 +38,9 @@ class State:
         self.config, self.shape = config, shape
         medium = config.matmul_precision == 'medium'
         self.factors = torch.bfloat16 if medium else torch.float32
+        classifiers, sizes = 2 * config.pairs * s, (2 * o + a, *config.classifier_hidden, 2)
         self.classifier_parameters = Parameters(
-            mlp_shapes('classifiers', 2 * s, (2 * o + a, *config.classifier_hidden, 2)), device
+            mlp_shapes('classifiers', classifiers, sizes), device
         )
         self.agent_parameters = Parameters(
             {
@@ -84,16 +85,18 @@ class State:
 
     def initialise(self, seed_index: int, generator: torch.Generator) -> None:
         """Draw one seed's networks; alike whether alone or among other seeds."""
-        s, agent = self.shape.seeds, self.agent_parameters
+        s, agent, pairs = self.shape.seeds, self.agent_parameters, self.config.pairs
         initialise(agent.layers('actor'), seed_index, generator, small_output=True)
         agent.views['scale/log_std'][seed_index] = torch.tensor([1.0, -1.0])
         for twin in range(2):
-            network = twin * s + seed_index
-            initialise(agent.layers('critics'), network, generator, small_output=True)
-            initialise(self.classifier_parameters.layers('classifiers'), network, generator, False)
+            critic = twin * s + seed_index
+            initialise(agent.layers('critics'), critic, generator, small_output=True)
+            layers = self.classifier_parameters.layers('classifiers')
+            for pair in range(twin * pairs, (twin + 1) * pairs):
+                initialise(layers, pair * s + seed_index, generator, small_output=False)
         for name, parameters in self.own.items():
             layers = parameters.layers(name)
-            for network in range(seed_index, len(layers[0].weight), s):
+            for network in range(seed_index, len(layers[0].weight) if layers else 0, s):
                 initialise(layers, network, generator, small_output=True)
         self.reset_copies()
 
@@ -127,4 +130,6 @@ def _own_shapes(config: AlgorithmConfig, shape: Shape) -> dict[str, dict[str, tu
     if config.learns_dynamics:
         sizes = (o + a, *config.hidden, 2 * o)
         return {'dynamics': mlp_shapes('dynamics', config.dynamics_members * s, sizes)}
+    if config.held_out_batch:
+        return {'calibration': {'calibration/log_temperature': (2 * config.pairs * s,)}}
     return {}
