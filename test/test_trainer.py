@@ -110,7 +110,7 @@ def test_portions_of_updates_make_no_difference(name):
 
 
 @pytest.mark.timeout(400)  # compiling on a busy machine
-@pytest.mark.parametrize('name', [name for name in ONE_OF_EACH if name not in ('sac', 'darc', 'h2o')])
+@pytest.mark.parametrize('name', [n for n in ONE_OF_EACH if n not in ('sac', 'darc', 'h2o')])
 def test_compiled_updates_equal_plain_ones(name):
     """What a method adds compiles with the rest; what h2o has, test_golden holds."""
     if not can_compile():
