@@ -36,6 +36,7 @@ SECTIONS = {
     'commands': ('A million commands, and what is on the bus', ['bench/commands.py']),
     'load_bag': ('Loading a recording', ['bench/load_bag.py']),
     'load_dataset': ('Loading a dataset', ['bench/load_dataset.py']),
+    'rollouts': ('What rollouts take of a training run', ['bench/rollouts.py']),
     'memory': ('Memory of 2,000,000 transitions', ['bench/memory.py']),
     'train': ('From the demonstration bag to a policy, with ROS', ['bench/train.py']),
     'standard': (

@@ -46,7 +46,8 @@ def walker2d(observation: Fields, action: Fields) -> np.ndarray:
 
 
 def _squares(action: Fields) -> np.ndarray:
-    return np.square(np.stack(list(action.values())), dtype=np.float64).sum(0)
+    # converted first: np.square(..., dtype=...) takes two buffers of 64 KB at each call
+    return np.square(np.stack(list(action.values()), dtype=np.float64)).sum(0)
 
 
 def never(next_observation: Fields, limit: float, bounds: Bounds) -> np.ndarray:

@@ -195,5 +195,6 @@ class SimulatedRows:
         start = (self.added[seed_index] + len(rows) - len(kept)) % self.capacity
         head = min(len(kept), self.capacity - start)
         self.rows[seed_index, start : start + head] = kept[:head]
-        self.rows[seed_index, : len(kept) - head] = kept[head:]
+        if head < len(kept):
+            self.rows[seed_index, : len(kept) - head] = kept[head:]
         self.added[seed_index] += len(rows)

@@ -57,6 +57,7 @@ class Trainer:
         self.state = State(config, shape, device)
         for index, seed in enumerate(self.seeds):
             self.state.initialise(index, generator(seed, 'networks'))
+        self._actor = self.state.agent_parameters.layers('actor')
         self.updates = self.acts = 0
         self._step = make_step(self.state, config.compile)
         on_processor = torch.device(device).type == 'cpu'
@@ -129,8 +130,8 @@ class Trainer:
     def act(self, observation: np.ndarray, deterministic: bool = False) -> np.ndarray:
         """Return actions (S, N, A) of the current actors for observations (S, N, O), SI units."""
         raw = torch.from_numpy(np.ascontiguousarray(observation, np.float32)).to(self.device)
-        agent, a = self.state.agent_parameters, self.layout.action
-        outputs, _ = forward(agent.layers('actor'), self.scaling.standardise(raw))
+        a = self.layout.action
+        outputs, _ = forward(self._actor, self.scaling.standardise(raw))
         if deterministic:
             action = torch.tanh(outputs[..., :a])
         else:
@@ -141,7 +142,7 @@ class Trainer:
             ]
             self.acts += 1
             noise_of_all = torch.stack(noise).to(self.device)
-            scale = agent.views['scale/log_std']
+            scale = self.state.agent_parameters.views['scale/log_std']
             action = losses.SquashedGaussian(outputs, scale, noise_of_all).action
         lower, upper = self.task.action_lower, self.task.action_upper
         unscaled = (lower + upper) / 2 + (upper - lower) / 2 * action.cpu().numpy()
