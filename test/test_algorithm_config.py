@@ -26,6 +26,11 @@ TASK = load_task('standing_still')
         ({'method': 'darc', 'sources': 'real'}, 'simulated or both, got real'),
         ({'method': 'sac', 'beta': 0.1}, 'beta: method sac does not read it'),
         ({'min_q_weight': 5.0}, 'min_q_weight: method h2o does not read it'),
+        ({'dynamics_members': 3}, 'method h2o does not read it; .* choose method h2o_reverse_kl'),
+        ({'method': 'h2o_reverse_kl', 'gap_spread': 1.0}, 'gap_spread: method h2o_reverse_kl'),
+        ({'method': 'h2o_expectile', 'classifier_pairs': 2}, 'choose method h2o_ensemble'),
+        ({'method': 'h2o_ensemble', 'expectile': 0.9}, 'choose method h2o_expectile'),
+        ({'method': 'h2o_expectile', 'expectile': 1.0}, 'expectile: expected'),
     ],
 )
 def test_wrong_settings_are_refused(changes, text):
@@ -55,6 +60,9 @@ def test_a_checkpoint_brings_every_configuration_back(name):
         ('cql', (128, 0), (True, False)),
         ('darc', (0, 128), (True, True)),
         ('darc_plus', (64, 64), (True, True)),
+        ('h2o_reverse_kl', (64, 64), (True, True)),
+        ('h2o_ensemble', (64, 64), (True, True)),
+        ('h2o_expectile', (64, 64), (True, True)),
     ],
 )
 def test_sources_say_how_the_batch_is_made_up(name, batches, needs):

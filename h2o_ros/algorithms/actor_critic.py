@@ -76,6 +76,11 @@ def critic_values(state: State, x: Tensor) -> tuple[Tensor, Tape]:
     return _critics(state, state.layers('critics'), x)
 
 
+def target_values(state: State, x: Tensor) -> Tensor:
+    """Return the target critics' values (2, S, rows) likewise."""
+    return _critics(state, state.layers('targets'), x)[0]
+
+
 def _critics(state: State, layers: list[Layer], x: Tensor) -> tuple[Tensor, Tape]:
     q, tape = forward(layers, x.flatten(0, 1), state.config.critic_layer_norm)
     return q.view(x.shape[:3]), tape

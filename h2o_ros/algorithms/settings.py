@@ -19,9 +19,15 @@ SOURCES = {
     'h2o': ('both',),
     'h2o_reverse_kl': ('both',),
     'h2o_ensemble': ('both',),
+    'h2o_expectile': ('both',),
 }
-REVERSE_KL, ENSEMBLE, CQL, DARC = ('h2o_reverse_kl',), ('h2o_ensemble',), ('cql',), ('darc',)
-AROUND_SIMULATED = ('h2o', *ENSEMBLE)  # those that draw next states for u around the simulator's
+CQL, DARC = ('cql',), ('darc',)
+REVERSE_KL, ENSEMBLE, EXPECTILE = ('h2o_reverse_kl',), ('h2o_ensemble',), ('h2o_expectile',)
+AROUND_SIMULATED = (
+    'h2o',
+    *ENSEMBLE,
+    *EXPECTILE,
+)  # those that draw next states for u around the simulator's
 H2O = (*AROUND_SIMULATED, *REVERSE_KL)
 WITH_CLASSIFIERS = (*DARC, *H2O)
 
@@ -131,7 +137,7 @@ class AlgorithmConfig:
         methods=ENSEMBLE,
     )
 
-    # CQL and DARC
+    # CQL, DARC and in-sample values
     min_q_weight: float = setting(
         2.0, '', 'weight of the penalty (eq. 3)', minimum=0.0, maximum=1000.0, methods=CQL
     )
@@ -149,6 +155,14 @@ class AlgorithmConfig:
         'the correction of the reward is clipped to ± this',
         minimum=0.0,
         methods=DARC,
+    )
+    expectile: float = setting(
+        0.7,
+        '',
+        "of the target critics' values at the real rows' actions, which V learns; 0.5 is the mean",
+        minimum=0.01,
+        maximum=0.99,
+        methods=EXPECTILE,
     )
 
     # What the networks see and how they are shaped
@@ -289,6 +303,11 @@ class AlgorithmConfig:
     def learns_dynamics(self) -> bool:
         """Whether those next states come from a model that is learned from the real rows."""
         return self.method in REVERSE_KL
+
+    @property
+    def learns_state_value(self) -> bool:
+        """Whether a network of V(s) is learned beside the critics."""
+        return self.method in EXPECTILE
 
     @property
     def needs_real(self) -> bool:

@@ -132,4 +132,6 @@ def _own_shapes(config: AlgorithmConfig, shape: Shape) -> dict[str, dict[str, tu
         return {'dynamics': mlp_shapes('dynamics', config.dynamics_members * s, sizes)}
     if config.held_out_batch:
         return {'calibration': {'calibration/log_temperature': (2 * config.pairs * s,)}}
+    if config.learns_state_value:
+        return {'value': mlp_shapes('value', s, (o, *config.hidden, 1))}
     return {}

@@ -25,7 +25,16 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from h2o_ros.algorithms import classifiers, cql, darc, h2o, h2o_ensemble, h2o_reverse_kl, sac
+from h2o_ros.algorithms import (
+    classifiers,
+    cql,
+    darc,
+    h2o,
+    h2o_ensemble,
+    h2o_expectile,
+    h2o_reverse_kl,
+    sac,
+)
 from h2o_ros.algorithms.actor_critic import CriticLoss, Values, agent_gradient, evaluate
 from h2o_ros.algorithms.classifiers import Gap
 from h2o_ros.algorithms.inputs import Inputs
@@ -55,6 +64,9 @@ METHODS = {
     ),
     'h2o_ensemble': Method(
         h2o_ensemble.critic_loss, h2o_ensemble.learn, h2o_ensemble.dynamics_gap
+    ),
+    'h2o_expectile': Method(
+        h2o_expectile.critic_loss, h2o_expectile.learn, classifiers.dynamics_gap
     ),
 }
 
