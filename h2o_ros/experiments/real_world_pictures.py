@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
 
 # Told apart by people who see colours otherwise, too.
-COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
+COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#767676')
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def draw_deployments(
     figure = Figure(figsize=(9, 9), layout='constrained')
     FigureCanvasAgg(figure)
     panels = figure.subplots(3, 1, sharex=True)
-    for deployment, colour in zip(deployments, COLOURS, strict=False):
+    for deployment, colour in zip(deployments, itertools.cycle(COLOURS), strict=False):
         _draw(task, deployment, place, colour, panels)
     panels[0].set(ylabel=field_label(task, names.index('theta')))
     panels[1].set(ylabel=field_label(task, names.index(place)))
