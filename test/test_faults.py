@@ -253,6 +253,7 @@ FAULTS = {
     'brown out': (injected('brown_out volts=16'), 'supply is at 16.0 V', 0),
     'collapse': (injected('brown_out volts=12'), 'DC_BUS_UNDER_VOLTAGE', 1),
     'IMU silence': (injected('imu_silence seconds=0.5'), 'imu/data: ', 0),
+    'IMU frozen': (injected('imu_frozen seconds=1'), 'the same numbers for', 0),
     'late IMU': (injected('extra_delay imu=0.15', 'repair'), 'imu/data: ', 0),
     'late torque': (injected('extra_delay torque=0.2', 'repair'), 'fallen|a wheel turns', 0),
     # so hot that next to no torque is left to balance with

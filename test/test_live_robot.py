@@ -170,6 +170,18 @@ def test_imu_silence_ends_by_itself():
     assert np.diff(times).max() < 0.004
 
 
+def test_a_frozen_imu_repeats_itself_under_fresh_stamps():
+    live = LiveRobot(make_robot(), Motors(), 1 / 400)
+    before = run_live(live, 0.1)[-1][1]
+    live.inject('imu_frozen', seconds=0.3)
+    samples = [sample for _, sample in run_live(live, 1.0, start=0.1)]
+    said = [(sample.pitch, sample.pitch_rate) for sample in samples]
+    frozen = sum(sample.time < 0.4 for sample in samples)
+    assert said[:frozen] == [(before.pitch, before.pitch_rate)] * frozen
+    assert said[frozen] != said[0]
+    assert np.diff([sample.time for sample in samples]).max() < 0.004
+
+
 def test_extra_delay_holds_back_torque_and_imu():
     motors = Motors()
     live = LiveRobot(make_robot(), motors, 1 / 400)
@@ -218,7 +230,7 @@ def test_a_repair_ends_every_fault():
         ('repair now=1', "has no 'now'; it takes nothing"),
         (
             'gremlins',
-            "'gremlins' is unknown; the robot itself has imu_silence, extra_delay, repair",
+            "'gremlins' is unknown; the robot itself has imu_silence, imu_frozen, extra_delay, ",
         ),
     ],
 )

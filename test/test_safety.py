@@ -24,9 +24,12 @@ def limiter(**changes):
     return TorqueLimiter(dataclasses.replace(SETTINGS, **changes), -3.0, 3.0, 20.0, TASK.period)
 
 
-def reading(theta=0.0, ages=None, speeds=STILL, headroom=COOL, faults=(), observation=True):
+def reading(
+    theta=0.0, ages=None, speeds=STILL, headroom=COOL, faults=(), observation=True, same=0.005
+):
     row = np.array([[theta, 0.0, 0.0, 0.0]], np.float32) if observation else None
-    return Reading(row, {'imu/data': 0.003} if ages is None else ages, speeds, headroom, faults)
+    ages = {'imu/data': 0.003} if ages is None else ages
+    return Reading(row, ages, speeds, headroom, faults, {'imu/data': same})
 
 
 def disarmed():
@@ -170,6 +173,8 @@ CAUSES = {
     'old sensor': ({'ages': {'imu/data': 0.021}}, 'imu/data: 21 ms old'),
     'no sensor': ({'ages': {'imu/data': math.inf}}, 'no message so far'),
     'sensor of no age': ({'ages': {'imu/data': math.nan}}, 'imu/data'),
+    'frozen sensor': ({'same': 0.101}, 'imu/data: the same numbers for 101 ms'),
+    'frozen for an unknown time': ({'same': math.nan}, 'the same numbers'),
     'fall': ({'theta': 0.53}, 'the robot has fallen: tilt 0.53 rad'),
     'fall backwards': ({'theta': -0.53}, 'fallen'),
     'not finite': ({'theta': math.nan}, 'not finite'),
@@ -198,7 +203,9 @@ def test_each_cause_trips_and_stands_against_arming(change, words):
 
 def test_a_good_step_trips_nothing():
     safety = armed()
-    safety.sense(0.005, reading(theta=0.5, ages={'imu/data': 0.02}, speeds=(36.0, -36.0)))
+    safety.sense(
+        0.005, reading(theta=0.5, ages={'imu/data': 0.02}, speeds=(36.0, -36.0), same=0.1)
+    )
     assert safety.state == State.ARMED
 
 

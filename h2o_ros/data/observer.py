@@ -23,6 +23,7 @@ class Observer:
 
     def __init__(self, task: Task) -> None:
         self._fields: list[list[tuple[str, Read, float]]] = []
+        self._reads: dict[str, list[Read]] = {}
         self.topics: dict[str, str] = {}
         readers: dict[tuple, Read] = {}
         for field in task.observation:
@@ -40,9 +41,19 @@ class Observer:
                         f'{source.type}; correct the task file'
                     )
                 same = (source.topic, source.field, source.joint, source.index)
-                read = readers.setdefault(same, reader(source))
+                if same not in readers:
+                    readers[same] = reader(source)
+                    self._reads.setdefault(source.topic, []).append(readers[same])
+                read = readers[same]
                 parts.append((source.topic, read, source.scale))
             self._fields.append(parts)
+
+    def read(self, topic: str, message: Any) -> tuple[float, ...] | None:
+        """Return the numbers that the task reads in a topic's message; None where it lacks one."""
+        try:
+            return tuple(read(message) for read in self._reads[topic])
+        except (AttributeError, IndexError, TypeError, ValueError):
+            return None
 
     def observe(self, messages: Mapping[str, Any]) -> np.ndarray:
         """Return the observation (1, O) float32 of messages by topic.

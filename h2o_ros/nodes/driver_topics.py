@@ -33,13 +33,14 @@ STOPS = (LATCHED, QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT
 class Sensor:
     """One topic of the task's observation: its newest message, and how old that is."""
 
-    def __init__(self, node: Node, topic: str, kind: str) -> None:
+    def __init__(self, node: Node, topic: str, kind: str, observer: Observer) -> None:
         self.topic, self.message = topic, None
-        self._node = node
+        self._node, self._observer = node, observer
         self._subscription = OwnSubscription(
             node, message_class(topic, kind), topic, STREAM_NEWEST
         )
-        self._arrived = self._looked = -math.inf
+        self._arrived = self._looked = self._changed = -math.inf
+        self._numbers: tuple[float, ...] | None = None
         self._measured: int | None = None  # ns, the message's own stamp
 
     def look(self, now: float) -> float:
@@ -54,12 +55,20 @@ class Sensor:
             self.message, info = taken
             waited = 1e-9 * (stamp - info['received_timestamp'])
             self._arrived = max(self._looked, now - max(0.0, waited))
+            numbers = self._observer.read(self.topic, self.message)
+            if numbers is None or numbers != self._numbers:
+                self._numbers, self._changed = numbers, self._arrived
             header = getattr(self.message, 'header', None)
             # Zero: a stamp that nobody set.
             self._measured = Time.from_msg(header.stamp).nanoseconds or None if header else None
         self._looked = now
         own_age = 0.0 if self._measured is None else abs(1e-9 * (stamp - self._measured))
         return max(now - self._arrived, own_age)
+
+    @property
+    def same(self) -> float:
+        """For how long, in s, messages have come that all say the same."""
+        return self._arrived - self._changed if self.message is not None else 0.0
 
 
 class DriverTopics:
@@ -75,7 +84,7 @@ class DriverTopics:
                 f'sensor_msgs/msg/JointState, the task expects {expected}; correct the task file'
             )
         self.sensors = [
-            Sensor(node, topic, kind)
+            Sensor(node, topic, kind, self._observer)
             for topic, kind in self._observer.topics.items()
             if topic != JOINTS
         ]
@@ -90,6 +99,7 @@ class DriverTopics:
     def measure(self, now: float, positions: np.ndarray, velocities: np.ndarray) -> Measurement:
         """Stamp this step, publish the wheels (rad, rad/s) and compute the observation."""
         ages = {sensor.topic: sensor.look(now) for sensor in self.sensors}
+        same = {sensor.topic: sensor.same for sensor in self.sensors}
         self._stamp = self._node.get_clock().now().to_msg()
         joints = JointState(name=list(WHEELS), position=positions, velocity=velocities)
         joints.header.stamp = self._stamp
@@ -99,9 +109,9 @@ class DriverTopics:
             return Measurement(None, ages, '')
         messages[JOINTS] = joints
         try:
-            return Measurement(self._observer.observe(messages), ages, '')
+            return Measurement(self._observer.observe(messages), ages, '', same)
         except ValueError as err:
-            return Measurement(None, ages, str(err))
+            return Measurement(None, ages, str(err), same)
 
     def publish_observation(self, step: int, observation: np.ndarray) -> None:
         """Publish an observation (1, O) under this step's stamp."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -35,11 +36,13 @@ class Measurement(NamedTuple):
     """What the task's sensors say; ages in s by topic.
 
     observation: (1, O), None where it could not be computed; fault says why, if somebody erred.
+    same: s, by topic, for which fresh messages have said the same.
     """
 
     observation: np.ndarray | None
     ages: Mapping[str, float]
     fault: str
+    same: Mapping[str, float] = MappingProxyType({})
 
 
 class Graph(Protocol):
@@ -203,7 +206,9 @@ class RobotControl:
             # What has passed trips, and is told by that; it does not stand against arming again.
             self._motors.forget_events()
         speeds = float(velocities[0]), float(velocities[1])
-        return Reading(measured.observation, measured.ages, speeds, self._headroom, faults)
+        return Reading(
+            measured.observation, measured.ages, speeds, self._headroom, faults, measured.same
+        )
 
     def _publish(self, now: float, measured: Measurement) -> None:
         if measured.observation is None or not self.safety.is_fresh(measured.ages):

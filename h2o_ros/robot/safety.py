@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +38,8 @@ class Reading(NamedTuple):
 
     observation: (1, O), None where it could not be computed. ages: s, by topic. speeds: rad/s, of
     both wheels, in the torque's sense. headroom: °C, from the hottest part to its limit; infinite
-    where unknown. faults: sentences of sensors and motors.
+    where unknown. faults: sentences of sensors and motors. same: s, by topic, for which fresh
+    messages have said the same.
     """
 
     observation: np.ndarray | None
@@ -45,6 +47,7 @@ class Reading(NamedTuple):
     speeds: tuple[float, float]
     headroom: float
     faults: Sequence[str]
+    same: Mapping[str, float] = MappingProxyType({})
 
 
 class Safety:
@@ -206,6 +209,12 @@ class Safety:
             f'{topic}: {_age(age)} (limit {1e3 * settings.sensor_timeout:.0f} ms)'
             for topic, age in reading.ages.items()
             if not age <= settings.sensor_timeout
+        ]
+        causes += [
+            f'{topic}: the same numbers for {1e3 * time:.0f} ms (limit '
+            f'{1e3 * settings.sensor_frozen:.0f} ms); a sensor has noise, is it frozen?'
+            for topic, time in reading.same.items()
+            if not time <= settings.sensor_frozen
         ]
         fastest = max(map(abs, reading.speeds))
         if not fastest <= OVERSPEED * settings.speed_limit:

@@ -38,6 +38,13 @@ class SafetySettings:
     sensor_timeout: float = setting(
         0.02, 's', 'oldest IMU message that may be acted upon', minimum=0.005, maximum=0.1
     )
+    sensor_frozen: float = setting(
+        0.1,
+        's',
+        'for which fresh messages of a sensor may all say the same',
+        minimum=0.02,
+        maximum=0.5,
+    )
     observation_timeout: float = setting(
         0.02, 's', 'oldest observation whose action is still sent', minimum=0.005, maximum=0.1
     )

@@ -13,7 +13,7 @@ from h2o_ros.sim.attended_robot import AttendedRobot
 from h2o_ros.sim.plants import WHEELS
 
 LONGEST_DELAY = 0.2  # s
-OWN_FAULTS = ('imu_silence', 'extra_delay', 'repair')
+OWN_FAULTS = ('imu_silence', 'imu_frozen', 'extra_delay', 'repair')
 LONGEST_SILENCE = 60.0  # s
 
 
@@ -47,7 +47,8 @@ class LiveRobot:
         self.robot, self.motors = robot, motors
         self._imu_period = imu_period
         self._imu_due = -np.inf
-        self._imu_silent_until = -np.inf
+        self._imu_silent_until = self._imu_frozen_until = -np.inf
+        self._imu_said = (0.0, 0.0)  # pitch in rad, its rate in rad/s
         self._imu_delay = 0.0
         self._samples: deque[ImuSample] = deque()
         self._torque_delay = 0  # physics steps
@@ -63,7 +64,8 @@ class LiveRobot:
     def inject(self, fault: str, /, **numbers: float) -> str:
         """Begin a fault, from any thread; return what happens, ValueError where it cannot.
 
-        imu_silence seconds: no IMU message for so long. extra_delay torque, imu: seconds by which
+        imu_silence seconds: no IMU message for so long. imu_frozen seconds: all IMU messages say
+        what the last one said. extra_delay torque, imu: seconds by which
         the torques act and the IMU's messages come later, until told otherwise. repair ends what
         still goes on. Every other fault is the motors'.
         """
@@ -80,8 +82,9 @@ class LiveRobot:
             following = self._imu_due + self._imu_period
             self._imu_due = following if following > now else now + self._imu_period
             if now >= self._imu_silent_until:
-                sample = ImuSample(now, readings['pitch'], readings['pitch_rate'])
-                self._samples.append(sample)
+                if now >= self._imu_frozen_until:
+                    self._imu_said = readings['pitch'], readings['pitch_rate']
+                self._samples.append(ImuSample(now, *self._imu_said))
         due = []
         while self._samples and self._samples[0].time + self._imu_delay <= now:
             due.append(self._samples.popleft())
@@ -92,6 +95,10 @@ class LiveRobot:
             seconds = _take(fault, numbers, {'seconds': (1.0, LONGEST_SILENCE)})['seconds']
             self._imu_silent_until = self._now + seconds
             return f'no IMU message for {seconds} s'
+        if fault == 'imu_frozen':
+            seconds = _take(fault, numbers, {'seconds': (1.0, LONGEST_SILENCE)})['seconds']
+            self._imu_frozen_until = self._now + seconds
+            return f'the IMU repeats itself for {seconds} s'
         if fault == 'extra_delay':
             limits = {'torque': (0.0, LONGEST_DELAY), 'imu': (0.0, LONGEST_DELAY)}
             delays = _take(fault, numbers, limits)
@@ -100,7 +107,8 @@ class LiveRobot:
             return f'torque {delays["torque"]} s later, IMU {delays["imu"]} s later'
         if fault == 'repair':
             _take(fault, numbers, {})
-            self._imu_silent_until, self._imu_delay, self._torque_delay = self._now, 0.0, 0
+            self._imu_silent_until = self._imu_frozen_until = self._now
+            self._imu_delay, self._torque_delay = 0.0, 0
             self.motors.repair()
             return 'every fault has ended; what has latched stays latched'
         try:
