@@ -10,7 +10,9 @@ import threading
 from pathlib import Path
 
 import pytest
+import yaml
 from diagnostic_msgs.msg import DiagnosticArray
+from driver_bench import PATIENT
 from ros_client import listening
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
@@ -24,17 +26,12 @@ from h2o_ros.srv import InjectFault
 
 # What is tested is that each fault stops the robot, on machines that may be busy; how soon it does
 # is measured by bench/cutout.py with the limits as they are.
-PATIENT = """
-sensor_timeout: 0.1
-observation_timeout: 0.1
-command_timeout: 0.25
-missed_deadlines: 20
-encoder_timeout: 0.1
-heartbeat_timeout: 1.5
-watchdog_timeout: 0.5
-watchdog_enable_endpoint: 300
-watchdog_timeout_endpoint: 301
-"""
+LIMITS = {
+    **PATIENT,
+    'watchdog_timeout': 0.5,
+    'watchdog_enable_endpoint': 300,
+    'watchdog_timeout_endpoint': 301,
+}
 WATCHDOG_ERROR = 0x01000000
 
 
@@ -180,7 +177,7 @@ def process_of(root, name):
 @pytest.fixture
 def launch(tmp_path, node_environment, processes):
     """Start the shipped launch file of a robot that a person drives, and give its process."""
-    (tmp_path / 'driver.yaml').write_text(PATIENT)
+    (tmp_path / 'driver.yaml').write_text(yaml.safe_dump(LIMITS))
     words = (
         'record_teleop.launch.py', 'operator:=keyboard', 'seconds:=0.0', 'excitation:=0.0',
         f'driver:={tmp_path / "driver.yaml"}', f'output:={tmp_path / "teleop"}',
