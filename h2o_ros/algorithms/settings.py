@@ -23,11 +23,8 @@ SOURCES = {
 }
 CQL, DARC = ('cql',), ('darc',)
 REVERSE_KL, ENSEMBLE, EXPECTILE = ('h2o_reverse_kl',), ('h2o_ensemble',), ('h2o_expectile',)
-AROUND_SIMULATED = (
-    'h2o',
-    *ENSEMBLE,
-    *EXPECTILE,
-)  # those that draw next states for u around the simulator's
+# Those that draw next states for u around the simulator's.
+AROUND_SIMULATED = ('h2o', *ENSEMBLE, *EXPECTILE)
 H2O = (*AROUND_SIMULATED, *REVERSE_KL)
 WITH_CLASSIFIERS = (*DARC, *H2O)
 
