@@ -28,6 +28,7 @@ TASK = load_task('standing_still')
         ({'min_q_weight': 5.0}, 'min_q_weight: method h2o does not read it'),
         ({'dynamics_members': 3}, 'method h2o does not read it; .* choose method h2o_reverse_kl'),
         ({'method': 'h2o_reverse_kl', 'gap_spread': 1.0}, 'gap_spread: method h2o_reverse_kl'),
+        ({'method': 'h2o_ensemble', 'gap_samples': 5}, 'gap_samples: method h2o_ensemble'),
         ({'method': 'h2o_expectile', 'classifier_pairs': 2}, 'choose method h2o_ensemble'),
         ({'method': 'h2o_ensemble', 'expectile': 0.9}, 'choose method h2o_expectile'),
         ({'method': 'h2o_expectile', 'expectile': 1.0}, 'expectile: expected'),

@@ -8,11 +8,16 @@ Modern Neural Networks", ICML 2017. To put both into H2O, and how, is ours:
     d_sa, d_sas: simulated logit minus real, each within ±4     of pair k = 1 ... K
     l_sa = d_sa / T_sa      l_sas = l_sa + d_sas / T_sas        log odds of sim, calibrated
     log p_real/p_sim = mean over k of -d_sas / T_sas            (eq. 7; l_sa cancels)
+    u = -log p_real/p_sim of the step that the simulator took
     T = argmin of the cross-entropy of l_sa and l_sas on rows the classifiers never step on
 
 Each pair learns as H2O's one does, on the same rows; what it began with sets it apart. A
 temperature above 1 takes back what was learned by heart; one below 1 goes beyond the bound of ±4
 where held-out rows are told apart as surely. The deviation among pairs is reported.
+
+u is the Kullback-Leibler divergence of eq. 33 by one sample. It is the simulator's own, where H2O
+draws around it from a Gaussian that stands for the simulator: as wide as the real data that lands
+where neither dynamics would, and no classifier was ever asked.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from torch.nn.functional import softplus
 
 from h2o_ros.algorithms import h2o, losses
 from h2o_ros.algorithms.actor_critic import CriticLoss, Values
-from h2o_ros.algorithms.classifiers import LOSSES, Gap, clipped_gap, judge
+from h2o_ros.algorithms.classifiers import LOSSES, Gap, clipped_gap
 from h2o_ros.algorithms.inputs import Inputs
 from h2o_ros.algorithms.networks import backward, flatten, forward
 from h2o_ros.algorithms.optimiser import Rates, adam_step
@@ -32,23 +37,24 @@ from h2o_ros.algorithms.state import State
 
 def critic_loss(state: State, inputs: Inputs, values: Values) -> CriticLoss:
     """Return H2O's loss with the pairs' common gap."""
-    log_ratio, u = of_each_pair(state, inputs.taken, inputs.drawn, slice(None))
-    gap = clipped_gap(state.config, log_ratio.mean(0), u.mean(0))
-    loss = h2o.critic_loss_with_gap(state, inputs, values, gap)
-    disagreement = log_ratio.std(0, correction=0).mean(-1)
+    each = of_each_pair(state, inputs.taken, slice(None))
+    loss = h2o.critic_loss_with_gap(state, inputs, values, _common_gap(state, each))
+    disagreement = each.std(0, correction=0).mean(-1)
     return loss._replace(metrics={**loss.metrics, 'gap_disagreement': disagreement})
 
 
 def dynamics_gap(state: State, taken: Tensor, drawn: Tensor, seeds: slice = slice(None)) -> Gap:
-    """Return the pairs' common gap of steps, as classifiers.dynamics_gap does."""
-    log_ratio, u = of_each_pair(state, taken, drawn, seeds)
-    return clipped_gap(state.config, log_ratio.mean(0), u.mean(0))
+    """Return the pairs' common gap of the steps taken; the draws are not looked at."""
+    return _common_gap(state, of_each_pair(state, taken, seeds))
 
 
-def of_each_pair(
-    state: State, taken: Tensor, drawn: Tensor, seeds: slice
-) -> tuple[Tensor, Tensor]:
-    """Return log p_real/p_sim and u before clipping as each pair sees them, (K, S, rows) each."""
+def _common_gap(state: State, of_each: Tensor) -> Gap:
+    log_ratio = of_each.mean(0)
+    return clipped_gap(state.config, log_ratio, -log_ratio)
+
+
+def of_each_pair(state: State, taken: Tensor, seeds: slice) -> Tensor:
+    """Return log p_real/p_sim of the steps taken as each pair sees it, (K, S, rows)."""
     k, kinds = state.config.pairs, (2, state.config.pairs, -1)
     layers = [
         layer._replace(
@@ -57,9 +63,9 @@ def of_each_pair(
         )
         for layer in state.layers('classifiers')
     ]
-    log_ratio, u = judge(layers, taken.repeat(k, 1, 1), drawn.repeat(k, 1, 1, 1))
+    outputs, _ = forward(layers, taken.repeat(k, 1, 1))
     certainty = (-_log_temperature(state).view(kinds)[1, :, seeds]).exp().unsqueeze(-1)
-    return log_ratio.unflatten(0, (k, -1)) * certainty, u.unflatten(0, (k, -1)) * certainty
+    return losses.log_dynamics_ratio(outputs).unflatten(0, (k, -1)) * certainty
 
 
 def learn(state: State, inputs: Inputs, rates: Rates) -> dict[str, Tensor]:

@@ -23,9 +23,9 @@ SOURCES = {
 }
 CQL, DARC = ('cql',), ('darc',)
 REVERSE_KL, ENSEMBLE, EXPECTILE = ('h2o_reverse_kl',), ('h2o_ensemble',), ('h2o_expectile',)
-# Those that draw next states for u around the simulator's.
-AROUND_SIMULATED = ('h2o', *ENSEMBLE, *EXPECTILE)
-H2O = (*AROUND_SIMULATED, *REVERSE_KL)
+AROUND_SIMULATED = ('h2o', *EXPECTILE)  # those that draw next states for u around the simulator's
+DRAWING = (*AROUND_SIMULATED, *REVERSE_KL)
+H2O = (*DRAWING, *ENSEMBLE)
 WITH_CLASSIFIERS = (*DARC, *H2O)
 
 
@@ -79,7 +79,7 @@ class AlgorithmConfig:
         'N, next states drawn for each u(s, a)',
         minimum=1,
         maximum=1000,
-        methods=H2O,
+        methods=DRAWING,
     )
     gap_spread: float = setting(
         0.1,
@@ -294,7 +294,7 @@ class AlgorithmConfig:
     @property
     def draws_next_states(self) -> bool:
         """Whether next states are drawn for u(s, a)."""
-        return self.method in H2O
+        return self.method in DRAWING
 
     @property
     def learns_dynamics(self) -> bool:
