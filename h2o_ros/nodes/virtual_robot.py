@@ -40,7 +40,7 @@ class Parameters(MotorSettings):
         'udp_multicast', '', 'kind of CAN bus', choices=('socketcan', 'udp_multicast')
     )
     saved_watchdog: float = setting(
-        0.095,
+        0.09,
         's',
         'watchdog saved in the motor controllers; 0: off, as shipped',
         minimum=0.0,

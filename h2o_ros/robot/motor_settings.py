@@ -54,7 +54,7 @@ class MotorSettings:
         40.0, 'rad/s', 'of each wheel; above, the motor disarms', minimum=1.0, maximum=500.0
     )
     watchdog_timeout: float = setting(
-        0.095,
+        0.09,
         's',
         'the motor stops itself after so long without a command, to be off within 100 ms',
         minimum=0.05,
