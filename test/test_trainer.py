@@ -37,7 +37,7 @@ def transitions(rows, seed=0):
 
 def trainer_of(name, seeds=(0,), real=True, **changes):
     """Return a small trainer with simulated rows, each seed's its own."""
-    config = load_config(name, **(SMALL | changes))
+    config = load_config(name, TASK, **(SMALL | changes))
     trainer = Trainer(config, TASK, transitions(300) if real else None, seeds)
     if config.needs_simulated:
         for index, seed in enumerate(seeds):

@@ -27,7 +27,9 @@ from h2o_ros.transitions import Transitions, concatenate
 
 SECONDS = {'standing_still': 30.0, 'moving_straight': 20.0}  # appendix B.2
 # The paper's, then what tells apart where H2O's part in a result comes from.
-ALGORITHMS = ('h2o', 'cql', 'darc', 'darc_plus', 'sac', 'real_only', 'mixed')
+ALGORITHMS = (
+    'h2o', 'h2o_paper_beta', 'cql', 'darc', 'darc_plus', 'sac', 'real_only', 'mixed',
+)  # fmt: skip
 LONGEST_TAKE = 100.0  # s
 MOST_TAKES = 40  # in all, the short ones of a busy machine included
 # Baselines shall fail where they fail, as the paper shows it; the verdict of the usual limits is

@@ -19,7 +19,9 @@ from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
 
 # Told apart by people who see colours otherwise, too.
-COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#767676')
+COLOURS = (
+    '#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#767676', '#5B3A1E',
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
