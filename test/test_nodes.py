@@ -396,6 +396,8 @@ def test_policy_server_answers_and_refuses(
         ('sim_bridge', ['-p', 'environments:=0'], ['environments: expected 1 to', 'got 0']),
         ('policy_server', ['-p', 'policy:=/nowhere/policy.safetensors'], ['/nowhere/policy']),
         ('bag_recorder', ['-p', 'output:=/dev/null/bag'], ['/dev/null/bag']),
+        ('policy_server', ['-p', 'bad'], ["'-p bad'", '-p name:=value']),
+        ('policy_server', ['--nonsense'], ['unknown ROS arguments', '--nonsense']),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(

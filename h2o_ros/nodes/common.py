@@ -111,13 +111,13 @@ def run(make_node: Callable[[], Any], args: list[str] | None = None) -> None:
 
     Exit code 2 with one line on stderr for a user's mistake, else the node's own.
     """
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     stopping: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda signum, _frame: stopping.append(signum))
     code = 0
     node = None
     try:
+        _join_ros(args)
         node = make_node()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
@@ -142,6 +142,17 @@ def run(make_node: Callable[[], Any], args: list[str] | None = None) -> None:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _join_ros(args: list[str] | None) -> None:
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as err:
+        reason = str(err).removeprefix('failed to initialize rcl: ').partition('. Error: ')[0]
+        reason = f'unknown ROS arguments {reason}' if reason.startswith('[') else reason
+        raise ConfigurationError(
+            f'{reason}; parameters are written --ros-args -p name:=value'
+        ) from err
 
 
 def answering(
