@@ -261,9 +261,10 @@ def test_a_second_publisher_of_a_sensor_trips(driver, ros_domain, wait_until):
 def test_a_second_publisher_of_commands_trips(driver, ros_domain, wait_until):
     with stand_and_client(ros_domain, wait_until) as (stand, client):
         driver()
-        client.configure()
-        client.activate()
+        # A node takes this process up to 100 ms to make, in which the stand's IMU is silent.
         with listening(ros_domain) as intruder:
+            client.configure()
+            client.activate()
             publisher = intruder.create_publisher(Action, 'action', LATEST)
             wait_until(lambda: publisher.get_subscription_count() > 0, 10, 'the driver')
             command = Action(step=1, data=to_floats(np.array([3.0])))
