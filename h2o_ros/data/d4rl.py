@@ -22,6 +22,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from h2o_ros.data.hdf5 import open_hdf5
 from h2o_ros.errors import BagError
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
@@ -91,12 +92,8 @@ def load_d4rl(path_or_name: str | Path, task: Task) -> Transitions:
     not known, is then taken to be its observation.
     """
     path = find_dataset(path_or_name)
-    try:
-        with h5py.File(path, 'r') as file:
-            return _read(file, path, task)
-    except OSError as err:
-        reason = ' '.join(str(err).split())
-        raise BagError(f'{path}: not an HDF5 file, or damaged ({reason}); copy it again') from err
+    with open_hdf5(path) as file:
+        return _read(file, path, task)
 
 
 def write_d4rl(

@@ -22,6 +22,7 @@ import h5py
 import numpy as np
 
 from h2o_ros.data.d4rl import SUFFIXES
+from h2o_ros.data.hdf5 import open_hdf5
 from h2o_ros.errors import BagError
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
@@ -71,12 +72,8 @@ def import_minari(source: str | Path, task: Task) -> Transitions:
     An episode without an end of its own is taken to be truncated at its last step.
     """
     path = find_minari(source)
-    try:
-        with h5py.File(path, 'r') as file:
-            return _read(file, path, task)
-    except OSError as err:
-        reason = ' '.join(str(err).split())
-        raise BagError(f'{path}: not an HDF5 file, or damaged ({reason}); copy it again') from err
+    with open_hdf5(path) as file:
+        return _read(file, path, task)
 
 
 def _data_format(folder: Path) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from h2o_ros.data.encode import write_columns
+from h2o_ros.data.hdf5 import open_hdf5
 from h2o_ros.errors import BagError, H2OError
 from h2o_ros.task import Task, load_task
 
@@ -128,33 +129,28 @@ def _name_columns(values: np.ndarray, names: list[str], where: Path) -> dict[str
 
 def read_hdf5(path: Path, columns: list[str], dataset: str | None) -> dict[str, np.ndarray]:
     """Read one two-dimensional dataset, or one dataset a column."""
-    import h5py
-
-    try:
-        with h5py.File(path, 'r') as file:
-            if dataset is not None:
-                values = _dataset(file, dataset, path)
-                return _name_columns(values, [entry.split('=')[0] for entry in columns], path)
-            table = {}
-            for entry in columns:
-                match = COLUMN.match(entry)
-                if not match:
-                    raise BagError(
-                        f'columns: {entry!r}: expected NAME=DATASET or NAME=DATASET[COLUMN]'
-                    )
-                if match[1] == IGNORED:
-                    continue
-                values = _dataset(file, match[2] or match[1], path)
-                if match[3] and values.ndim == 2 and int(match[3]) < values.shape[1]:
-                    values = values[:, int(match[3])]
-                if values.ndim != 1:
-                    raise BagError(
-                        f'{path}: dataset {entry} has shape {values.shape}; give one of its '
-                        'columns as NAME=DATASET[COLUMN]'
-                    )
-                table[match[1]] = np.asarray(values, np.float64)
-    except OSError as err:
-        raise BagError(f'{path}: not an HDF5 file, or damaged ({err}); copy it again') from err
+    with open_hdf5(path) as file:
+        if dataset is not None:
+            values = _dataset(file, dataset, path)
+            return _name_columns(values, [entry.split('=')[0] for entry in columns], path)
+        table = {}
+        for entry in columns:
+            match = COLUMN.match(entry)
+            if not match:
+                raise BagError(
+                    f'columns: {entry!r}: expected NAME=DATASET or NAME=DATASET[COLUMN]'
+                )
+            if match[1] == IGNORED:
+                continue
+            values = _dataset(file, match[2] or match[1], path)
+            if match[3] and values.ndim == 2 and int(match[3]) < values.shape[1]:
+                values = values[:, int(match[3])]
+            if values.ndim != 1:
+                raise BagError(
+                    f'{path}: dataset {entry} has shape {values.shape}; give one of its '
+                    'columns as NAME=DATASET[COLUMN]'
+                )
+            table[match[1]] = np.asarray(values, np.float64)
     lengths = {name: len(values) for name, values in table.items()}
     if len(set(lengths.values())) != 1:
         raise BagError(f'{path}: datasets differ in length ({lengths}); choose others')

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool
@@ -27,7 +26,7 @@ JOINTS = 'joint_states'
 POLL = 0.002  # s
 # An emergency stop counts from any publisher. A subscription that wants what was said before it
 # came hears latched publishers only, so there is a second one that asks for nothing.
-STOPS = (LATCHED, QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT))
+STOPS = (LATCHED, STREAM)
 
 
 class Sensor:
