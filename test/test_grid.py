@@ -323,14 +323,18 @@ def test_the_time_left_counts_each_algorithm_at_its_own_speed():
     parts = [Part('a', (0,)), Part('b', (0, 1)), Part('a', (1,))]
     line = Line()
     progress = GridProgress(parts, 1000, line, lambda: now[0])
-    progress.begin(parts[0], 0)
-    now[0] = 10.0
+    progress.begin(parts[0], 200)
+    now[0] = 30.0  # compilation says nothing about the rate
+    progress.at(parts[0], 200, [])
+    assert line.texts[-1].endswith('update 200/1,000')
+    now[0] = 36.0
     progress.at(parts[0], 500, [])  # 50/s: 10 s for the rest, 20 s for each of the others
     assert line.texts[-1].endswith('update 500/1,000  50/s  50 s left')
-    now[0] = 20.0
+    now[0] = 46.0
     progress.done(parts[0], [row(0, 1000, 5.0)])
     progress.begin(parts[1], 0)
-    now[0] = 60.0
+    progress.at(parts[1], 0, [])
+    now[0] = 86.0
     progress.at(parts[1], 400, [])  # 10/s: 60 s for the rest, then a at its 20 s
     assert '2 of 3' in line.texts[-1] and line.texts[-1].endswith('2 x 10/s  1 min 20 s left')
 

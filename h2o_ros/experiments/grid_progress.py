@@ -44,25 +44,29 @@ class GridProgress:
         self._line = line or ProgressLine(every=EVERY)
         self._clock = clock
         self._spent: dict[str, list[float]] = {}  # algorithm: seconds and updates so far
-        self._began, self._first = clock(), 0
+        self._began, self._first, self._timed = clock(), 0, False
         self._started = clock()
         self.failures = 0
 
     def begin(self, batch: Batch, updates: int) -> None:
         """Note that a batch begins, or goes on after so many updates."""
-        self._began, self._first = self._clock(), updates
+        self._began, self._first, self._timed = self._clock(), updates, False
         if updates:
             self._line.message(f'{_name(batch)}: goes on after {updates:,} updates')
 
     def at(self, batch: Batch, updates: int, rows: Sequence[Row]) -> None:
-        """Show that a batch has made so many updates."""
+        """Show that a batch has made so many updates; the first call's time is compilation."""
+        if not self._timed:
+            self._began, self._first, self._timed = self._clock(), updates, True
         seconds = self._clock() - self._began
         rate = (updates - self._first) / seconds if seconds > 0 else 0.0
         parts = [
             f'{self._all - len(self._waiting) + 1} of {self._all}  {_name(batch)}',
             f'update {updates:,}/{self._steps:,}',
-            f'{rate:,.0f}/s' if len(batch.seeds) == 1 else f'{len(batch.seeds)} x {rate:,.0f}/s',
         ]
+        if rate > 0:
+            times = f'{len(batch.seeds)} x ' if len(batch.seeds) > 1 else ''
+            parts.append(f'{times}{rate:,.0f}/s')
         if rows:
             parts.append(f'return {_last(rows)}')
         if rate > 0:
