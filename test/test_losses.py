@@ -133,6 +133,14 @@ def test_actor_and_temperature_loss_by_hand():
     torch.testing.assert_close(slope, torch.tensor([1.0]))
 
 
+def test_smoothness_by_hand():
+    mean = torch.tensor([0.5, 0.25, -0.5, 0.25]).atanh().view(1, 4, 1)  # at s, s, then s', s'
+    loss, slope = losses.smoothness_loss(mean, 3.0)
+    torch.testing.assert_close(loss, torch.tensor([1.5]))  # 3 (1² + 0²) / 2
+    # 3 x 2 x 1 / 2 x (1 - 0.5²)
+    torch.testing.assert_close(slope, torch.tensor([[[2.25], [0.0], [-2.25], [0.0]]]))
+
+
 def test_squashed_gaussian_against_torch_distributions():
     generator = torch.Generator().manual_seed(1)
     outputs = torch.randn(2, 5, 4, generator=generator).requires_grad_()

@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 from result_samples import CELL, row, run
 
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.experiments.__main__ import main
-from h2o_ros.experiments.cells import Cell
+from h2o_ros.experiments.cells import Cell, configuration, digest_of_recipe, recipe
 from h2o_ros.experiments.results import COLUMNS, Results, RunKey, read_rows, write_rows
 
 
@@ -27,6 +28,15 @@ def test_a_run_counts_once_its_last_update_was_evaluated():
     assert results.of_cell(CELL, 20) == [RunKey(CELL, 1, 20)] and not results.of_cell(CELL, 40)
     assert [r.update for r in results.curve(RunKey(CELL, 1, 20))] == [10, 20]
     assert results.final(RunKey(CELL, 1, 20)).return_mean == 100.0
+
+
+def test_the_committed_results_are_of_the_recipes_that_ship():
+    path = Path(__file__).resolve().parents[1] / 'docs/results/results.csv'
+    results = Results(read_rows(path))
+    assert len(list(results)) > 3
+    for key in results:
+        shipped = digest_of_recipe(recipe(configuration(key.cell, key.steps)))
+        assert results.final(key).recipe == shipped, f'{key.cell}: its settings have changed'
 
 
 def test_joining_takes_whole_runs_from_the_first():

@@ -7,8 +7,9 @@ import pytest
 import torch
 from test_golden import can_compile
 
-from h2o_ros.algorithms import tensor_file
+from h2o_ros.algorithms import checkpoint, tensor_file
 from h2o_ros.algorithms.config import algorithm_names, load_config
+from h2o_ros.algorithms.settings import ADDED
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.errors import CheckpointError
 from h2o_ros.task import load_task
@@ -78,6 +79,16 @@ def test_every_switch_changes_what_is_learned():
     assert len(ends) >= 14
     for one, other in itertools.combinations(ends, 2):
         assert not torch.equal(ends[one], ends[other]), (one, other)
+
+
+def test_smoothness_makes_the_action_step_less():
+    rows, steps = transitions(300), {}
+    for weight in (0.0, 1e4):
+        trainer = trainer_of('h2o', learning_rate=3e-3, actor_smoothness=weight)
+        trainer.update(150)
+        first, then = (trainer.policy().act(x) for x in (rows.observation, rows.next_observation))
+        steps[weight] = np.square(first - then).mean()
+    assert steps[1e4] < 0.5 * steps[0.0]
 
 
 @pytest.mark.parametrize('name', ONE_OF_EACH)
@@ -251,6 +262,16 @@ def test_foreign_checkpoints_are_refused(saved):
     expect(saved, 'discount', config=other)
     same = load_config('h2o', **(SMALL | {'compile': 'auto'}))
     assert Trainer.load(saved, same, TASK, transitions(300)).updates == 3
+
+
+def test_a_checkpoint_from_before_a_setting_has_it_off(saved):
+    data = saved.read_bytes()
+    document, arrays = tensor_file.unpack(checkpoint.KIND, data, 'it', CheckpointError, '')
+    for name in ADDED:
+        del document['config'][name]
+    saved.write_bytes(tensor_file.pack(checkpoint.KIND, document, arrays))
+    expect(saved, 'actor_smoothness .0.0 there', config=load_config('h2o', **SMALL))
+    assert Trainer.load(saved, None, TASK, transitions(300)).config.actor_smoothness == 0.0
 
 
 def test_a_crash_while_saving_leaves_the_old_checkpoint(saved, monkeypatch):

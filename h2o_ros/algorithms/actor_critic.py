@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from h2o_ros.algorithms import losses
 from h2o_ros.algorithms.inputs import Inputs
@@ -145,6 +146,10 @@ def _actor_gradients(
     by_action = torch.bmm(by_first, critics[0].weight[:, o:].mT).unflatten(0, (2, s)).sum(0)
     by_outputs, by_scale = values.actor.backward(by_action, (temperature / rows).view(s, 1, 1))
     tape = Tape([x[:, :rows] for x in values.actor_tape.inputs], [])
+    if state.config.actor_smoothness > 0.0:
+        rough, by_mean = losses.smoothness_loss(values.actor.mean, state.config.actor_smoothness)
+        loss, tape = loss + rough, values.actor_tape
+        by_outputs = pad(by_outputs, (0, 0, 0, rows)) + pad(by_mean, (0, by_mean.shape[-1]))
     gradients, _ = backward(state.layers('actor'), tape, by_outputs)
     return loss, [*gradients, by_scale]
 

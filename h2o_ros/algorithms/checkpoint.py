@@ -16,7 +16,7 @@ import torch
 
 from h2o_ros.algorithms import tensor_file
 from h2o_ros.algorithms.config import config_from
-from h2o_ros.algorithms.settings import AlgorithmConfig
+from h2o_ros.algorithms.settings import ADDED, AlgorithmConfig
 from h2o_ros.errors import CheckpointError
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
@@ -64,7 +64,7 @@ def load(
     data = tensor_file.read(path, CheckpointError, 'check the path')
     document, arrays = tensor_file.unpack(KIND, data, str(path), CheckpointError, WAY_OUT)
     _check_task(path, document, task)
-    stored = config_from(document['config'], f'{path}: config')
+    stored = config_from({**ADDED, **document['config']}, f'{path}: config')
     _check_config(path, stored, config or stored)
     try:
         trainer = cls(config or stored, task, real, document['seeds'], device)

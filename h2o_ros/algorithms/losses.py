@@ -94,7 +94,7 @@ class SquashedGaussian:
         self.raw = torch.addcmul(scale[:, None, 1:], self.head, self.multiplier)
         self.log_std = self.raw.clamp(*LOG_STD_LIMITS)
         self.spread = self.log_std.exp() * noise
-        self.noise = noise
+        self.noise, self.mean = noise, mean
         self.x = mean + self.spread
         self.action = torch.tanh(self.x)
 
@@ -133,6 +133,25 @@ def actor_loss(log_pi: Tensor, q: Tensor, temperature: Tensor) -> tuple[Tensor, 
     loss = (temperature.unsqueeze(-1) * log_pi - torch.minimum(q[0], q[1])).mean(-1)
     first = (q[0] < q[1]).to(q.dtype).mul_(-1.0 / rows)
     return loss, torch.stack((first, -1.0 / rows - first))
+
+
+def smoothness_loss(mean: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+    """How far the deterministic action steps in one control step, squared.
+
+        L = weight x mean over rows of sum over fields of (tanh m(s) - tanh m(s'))²
+
+    Source: the temporal term of S. Mysore et al., "Regularizing Action Policies for Smooth Control
+    with Reinforcement Learning", ICRA 2021, who take the distance itself.
+
+    mean: (S, 2 rows, A), of the actor's Gaussian at s, then at s'.
+    Returns (S,) and the derivative by the mean.
+    """
+    action = torch.tanh(mean)
+    now, then = action.chunk(2, 1)
+    step = now - then
+    by_action = torch.cat((step, -step), 1) * (2.0 * weight / step.shape[1])
+    by_mean = torch.ops.aten.tanh_backward(by_action, action)
+    return weight * step.square().sum(-1).mean(-1), by_mean
 
 
 def temperature_loss(

@@ -27,6 +27,8 @@ AROUND_SIMULATED = ('h2o', *EXPECTILE)  # those that draw next states for u arou
 DRAWING = (*AROUND_SIMULATED, *REVERSE_KL)
 H2O = (*DRAWING, *ENSEMBLE)
 WITH_CLASSIFIERS = (*DARC, *H2O)
+# What came later, at the value that changes nothing: older checkpoints and results had it so.
+ADDED = {'actor_smoothness': 0.0}
 
 
 @dataclass(frozen=True)
@@ -214,6 +216,14 @@ class AlgorithmConfig:
         'time constant of the averaged actor that is deployed; 0 deploys the actor itself',
         minimum=0.0,
         maximum=1e9,
+    )
+    actor_smoothness: float = setting(
+        3.0,
+        '',
+        "weight of the deterministic action's squared step from s to s' in the actor's loss, in "
+        'half the range of the action',
+        minimum=0.0,
+        maximum=1e6,
     )
     compile: str = setting(
         'auto',

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from h2o_ros.algorithms.config import AlgorithmConfig, load_config
+from h2o_ros.algorithms.config import load_config
+from h2o_ros.algorithms.settings import ADDED, AlgorithmConfig
 from h2o_ros.data.recorded import load_recorded
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.sim.gaps import find_gap
@@ -94,7 +95,7 @@ def overrides_of(cell: Cell) -> dict[str, Any]:
 
 def recipe(config: AlgorithmConfig) -> dict[str, Any]:
     """Return what the method reads and the defaults say otherwise: what makes a result."""
-    usual, values = type(config)().as_mapping(), config.as_mapping()
+    usual, values = type(config)().as_mapping() | ADDED, config.as_mapping()
     read = [
         field.name
         for field in dataclasses.fields(config)
