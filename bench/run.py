@@ -45,7 +45,7 @@ SECTIONS = {
     ),
     'fresh': (
         'The same with five other seeds',
-        [*COMPARE, '--first-seed', '5', '--algorithms', 'h2o,real_only', '--output',
+        [*COMPARE, '--first-seed', '5', '--algorithms', 'h2o,real_only,mixed', '--output',
          'runs/wheel_legged_fresh'],
     ),
     'hard': (
@@ -95,7 +95,7 @@ def measure(name: str) -> str:
 def make_bag(name: str) -> None:
     """Record or import the bag that a section learns from, where it is not there yet."""
     if name == 'hard' and not (ROOT / HARD_BAG).exists():
-        words = ['launch', 'record_demo.launch.py', 'robot:=hard', 'seed:=2']
+        words = ['launch', 'record_demo.launch.py', 'robot:=hard']
         words.append(f'output:={HARD_BAG}')
     elif name == 'real' and not (ROOT / REAL_BAG).exists():
         recording = os.environ['H2O_REAL_RECORDING']
