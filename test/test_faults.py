@@ -293,7 +293,7 @@ def test_an_emergency_stop_holds_until_it_is_reset_and_armed(robot, wait_until):
         press()
         person.await_state(DriverStatus.EMERGENCY_STOPPED)
         wait_until(lambda: person.was_told('emergency stop'), 20.0)
-        wait_until(bus.is_off, 20.0, 'zero torque and idle')
+        wait_until(bus.is_off, 20.0, lambda: f'zero torque and idle, but {bus.sent[-8:]}')
         mark = len(bus.sent)
         person.stop.publish(Bool(data=False))
         assert 'reset_emergency_stop' in person.call('arm')[1]
