@@ -95,8 +95,7 @@ def measure(name: str) -> str:
 def make_bag(name: str) -> None:
     """Record or import the bag that a section learns from, where it is not there yet."""
     if name == 'hard' and not (ROOT / HARD_BAG).exists():
-        words = ['launch', 'record_demo.launch.py', 'robot:=hard']
-        words.append(f'output:={HARD_BAG}')
+        words = ['launch', 'record_demo.launch.py', 'robot:=hard', f'output:={HARD_BAG}']
     elif name == 'real' and not (ROOT / REAL_BAG).exists():
         recording = os.environ['H2O_REAL_RECORDING']
         words = ['import-recording', recording, '--task', 'standing_still', '--output', REAL_BAG]
