@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -93,13 +93,26 @@ class Processes:
         return left
 
 
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, object, object]:
+    """Keep whether the test failed, for its fixtures."""
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
 @pytest.fixture
-def processes() -> Iterator[Processes]:
-    """Give a starter of processes; the test fails where one is left running."""
+def processes(request: pytest.FixtureRequest) -> Iterator[Processes]:
+    """Give a starter of processes; a test that leaves one running has failed."""
+    request.node.stash[FAILED] = False
     started = Processes()
     yield started
     left = started.end_all()
-    assert not left, f'still running at the end of the test: {left}'
+    # One that has failed has not come to its end.
+    assert not left or request.node.stash[FAILED], f'still running at the end of the test: {left}'
 
 
 def is_running(process_id: int) -> bool:

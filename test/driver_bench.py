@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import math
-import os
 import threading
 import time
 
@@ -13,6 +12,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from motor_bench import punctual
 from ros_client import call, listening
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool
@@ -28,7 +28,6 @@ from h2o_ros.nodes.common import (
 )
 from h2o_ros.nodes.sensor_messages import imu_message
 from h2o_ros.robot.can_bus import open_bus
-from h2o_ros.robot.control_priority import run_in_real_time, schedule_threads
 from h2o_ros.robot.emulated_motors import EmulatedMotors
 from h2o_ros.robot.motor_settings import MotorSettings
 
@@ -42,7 +41,7 @@ PATIENT = {
     'heartbeat_timeout': 1.5,
 }
 IMU_PERIOD = 0.0025  # s
-PRIORITY = 30  # under SCHED_FIFO
+PAUSE = 0.03  # s, at most, of a stand whose sensors are as good as a robot's
 # Of the driver's lifecycle.
 CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
 ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE
@@ -54,10 +53,15 @@ def words(**changes):
     return [word for name, value in values.items() for word in ('-p', f'{name}:={value}')]
 
 
+class LateStand(AssertionError):
+    """A test failed while its stand had stood still: nothing is said of the driver."""
+
+
 class Stand:
     """Motors on the domain's bus and an IMU on its topic, moved by hand; a thread of its own.
 
     torques: (2,) N·m that the wheels were given, each millisecond or so, with its time.
+    longest_pause: s between two of them; the machine had something else to do.
     """
 
     def __init__(self, domain, node, firmware='0.6', watchdog=0.1):
@@ -69,6 +73,7 @@ class Stand:
         self.pitch, self.imu_on = 0.02, True
         self.positions, self.velocities = np.array([0.3, 0.4]), np.zeros(2)
         self.torques: list[tuple[float, np.ndarray]] = []
+        self.longest_pause = 0.0
         self._node = node
         self._bus = open_bus(self.settings)
         self.motors = EmulatedMotors(self._bus, self.settings, watchdog=watchdog)
@@ -91,9 +96,11 @@ class Stand:
         self._bus.shutdown()
 
     def _run(self):
-        due = time.monotonic()
+        due = before = time.monotonic()
         while not self._ending.wait(0.001):
             now = time.monotonic()
+            self.longest_pause = max(self.longest_pause, now - before)
+            before = now
             self.torques.append((now, self.motors.step(now, self.positions, self.velocities)))
             if self.imu_on and now >= due:
                 due = max(due + IMU_PERIOD, now)
@@ -196,21 +203,18 @@ class Client:
 
 
 @contextlib.contextmanager
-def punctual():
-    """Keep this process ahead of others where that is allowed: a late stand is a broken robot."""
-    run_in_real_time(PRIORITY)
-    try:
-        yield
-    finally:
-        schedule_threads(os.SCHED_OTHER, 0)
-
-
-@contextlib.contextmanager
 def stand_and_client(domain, wait_until, **options):
-    """Give a robot on its stand and a client, both in the domain."""
+    """Give a robot on its stand and a client, both in the domain.
+
+    Raises LateStand where the test fails and the stand has stood still meanwhile.
+    """
     with punctual(), listening(domain, 'driver_test') as node:
         stand = Stand(domain, node, **options)
         try:
             yield stand, Client(node, wait_until)
+        except AssertionError as err:
+            if stand.longest_pause > PAUSE:
+                raise LateStand(f'for {stand.longest_pause:.3f} s, and: {err}') from err
+            raise
         finally:
             stand.end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,12 +13,14 @@ import numpy as np
 
 from h2o_ros.robot.can_bus import open_bus
 from h2o_ros.robot.can_frames import Frames
+from h2o_ros.robot.control_priority import run_in_real_time, schedule_threads
 from h2o_ros.robot.emulated_motors import EmulatedMotors
 from h2o_ros.robot.motor_settings import MotorSettings
 from h2o_ros.robot.motors import Motors
 
 BOTH = ('0.5', '0.6')
 CHANNELS = itertools.count()
+PRIORITY = 30  # under SCHED_FIFO
 # Far beyond what a busy machine takes; what is asserted of times has its own bounds.
 GENEROUS = {'encoder_timeout': 0.1, 'heartbeat_timeout': 1.0}
 # With these the watchdog is set over CAN, which takes less time than to see it expire.
@@ -83,6 +86,16 @@ class Bench:
 
 
 @contextlib.contextmanager
+def punctual():
+    """Keep this process ahead of others where that is allowed: a late stand is a broken robot."""
+    run_in_real_time(PRIORITY)
+    try:
+        yield
+    finally:
+        schedule_threads(os.SCHED_OTHER, 0)
+
+
+@contextlib.contextmanager
 def benches() -> Iterator[Callable[..., Bench]]:
     """Give a function that makes a bench with changed settings; all are closed at the end."""
     opened: list[Bench] = []
@@ -91,9 +104,10 @@ def benches() -> Iterator[Callable[..., Bench]]:
         opened.append(Bench(make_settings(**changes), watchdog))
         return opened[-1]
 
-    yield make
-    for each in opened:
-        each.close()
+    with punctual():
+        yield make
+        for each in opened:
+            each.close()
 
 
 def make_settings(**changes: object) -> MotorSettings:

@@ -25,6 +25,8 @@ from h2o_ros.nodes.common import LATEST, to_floats
 from h2o_ros.task import load_task
 
 TASK = load_task('standing_still')
+# A stand that was kept from the processor is a broken robot, of which a test says nothing.
+pytestmark = pytest.mark.flaky(reruns=2, only_rerun='LateStand')
 UNRELIABLE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
@@ -363,21 +365,25 @@ def test_a_recording_gives_back_what_was_seen_and_what_was_sent(
         client.answers = lambda observation: [10.0 * math.sin(0.05 * observation.step)]
         client.await_ready()
         client.activate()
-        wait_until(lambda: len(client.applied) > 300, 10, 'some seconds of torque')
+        wait_until(
+            lambda: len(client.applied) > 300,
+            10,
+            lambda: f'300 steps of torque, but {len(client.applied)}: {client.status.reason}',
+        )
         assert client.transition(DEACTIVATE)
         recorder.send_signal(signal.SIGINT)
         assert recorder.wait(timeout=15) == 0
 
-    seen = {_nanoseconds(o): np.array(o.data) for o in client.observations}
-    sent = {_nanoseconds(a): a.data[0] for a in client.applied}
-    found = load_bags(next((tmp_path / 'take').glob('take_*')), TASK)
-    rows = found.transitions
-    assert len(found.stamps) > 200
-    assert rows.action[:, 0].tolist() == [sent[stamp] for stamp in found.stamps]
-    there = np.array([seen[stamp] for stamp in found.stamps])
-    # What was under way from the sensor at the stamp of a step was not seen by it, and is newer.
-    np.testing.assert_allclose(rows.observation, there, atol=2e-3)
-    assert (rows.observation == there).all(axis=1).mean() > 0.5
+        seen = {_nanoseconds(o): np.array(o.data) for o in client.observations}
+        sent = {_nanoseconds(a): a.data[0] for a in client.applied}
+        found = load_bags(next((tmp_path / 'take').glob('take_*')), TASK)
+        rows = found.transitions
+        assert len(found.stamps) > 200
+        assert rows.action[:, 0].tolist() == [sent[stamp] for stamp in found.stamps]
+        there = np.array([seen[stamp] for stamp in found.stamps])
+        # What was under way from the sensor at the stamp of a step was unseen then, and is newer.
+        np.testing.assert_allclose(rows.observation, there, atol=2e-3)
+        assert (rows.observation == there).all(axis=1).mean() > 0.5
 
 
 def _nanoseconds(message):

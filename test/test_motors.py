@@ -231,8 +231,8 @@ def test_motors_that_another_host_has_armed_are_found(bench):
     second = Motors(bus, rig.settings)
     try:
         reasons = second.check(0.4)
-        assert any('is not idle' in reason for reason in reasons)
-        assert any('another host commands' in reason for reason in reasons)
+        assert any('is not idle' in reason for reason in reasons), reasons
+        assert any('another host commands' in reason for reason in reasons), reasons
     finally:
         keep.set()
         feeder.join()

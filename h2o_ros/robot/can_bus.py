@@ -22,19 +22,22 @@ from h2o_ros.robot.motor_settings import MotorSettings
 IP_MULTICAST_ALL = 49
 ECHO_LIFETIME = 1.0  # s
 DRAIN_LIMIT = 0.2  # s
+RECEIVE_BUFFER = 4 << 20  # bytes, as far as the system allows
 
 
 class MulticastBus(UdpMulticastBus):
     """CAN frames between the processes of one machine, as on a wire.
 
-    Two things differ from python-can's own: frames of other groups stay out, so each ROS domain
-    has its own bus; and nobody hears his own frames, as with a real controller.
+    Three things differ from python-can's own: frames of other groups stay out, so each ROS domain
+    has its own bus; nobody hears his own frames, as with a real controller; and who does not come
+    to read for a moment loses no frames.
     """
 
     def __init__(self, channel: str, **options: object) -> None:
         super().__init__(channel, hop_limit=0, fd=False, **options)  # type: ignore[arg-type]
         with socket.socket(fileno=os.dup(self.fileno())) as same:
             same.setsockopt(socket.IPPROTO_IP, IP_MULTICAST_ALL, 0)
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self._echoes: collections.deque[tuple[float, tuple[int, bytes]]] = collections.deque()
         self._lock = threading.Lock()
         # What came of other groups before that is in the queue.
