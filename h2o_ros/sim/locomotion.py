@@ -88,6 +88,16 @@ class Locomotion:
             mujoco.mj_forward(self.model, data)
         self._position[rows], self._velocity[rows] = position, velocity
 
+    def place_as_observed(self, observation: np.ndarray) -> None:
+        """Put all robots where `observe` gives this (N, O), at the reference in what it lacks.
+
+        A velocity that was cut when it was observed stays so.
+        """
+        rows = np.zeros((self.batch, self.model.nq + self.model.nv))
+        rows[:, : self.model.nq] = self.model.qpos0
+        rows[:, self._observed] = observation
+        self.place(np.arange(self.batch), *np.split(rows, [self.model.nq], axis=1))
+
     def advance(self, action: np.ndarray) -> None:
         """Hold the motors' commands (N, A) for one control period; MuJoCo keeps their limits."""
         control = action[:, self._motor_order]

@@ -10,7 +10,7 @@ import numpy as np
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.robot.description import SIMULATOR, check_model, robot_folder
 from h2o_ros.sim.gaps import NO_GAP, Gap, apply_gap, find_gap
-from h2o_ros.sim.locomotion import make_locomotion
+from h2o_ros.sim.locomotion import Locomotion, make_locomotion
 from h2o_ros.sim.wheel_legged import make_wheel_legged
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
@@ -102,6 +102,20 @@ class Simulator:
             fresh = np.random.default_rng(seed)
             self._generator.bit_generator.state = fresh.bit_generator.state
         self._restart(np.arange(self.batch))
+        self._observation = self.plant.observe()
+
+    def begin_at(self, observation: np.ndarray) -> None:
+        """Begin an episode on every robot where it observes (N, O).
+
+        ConfigurationError: what is observed is not all of this robot's state.
+        """
+        if not isinstance(self.plant, Locomotion):
+            raise ConfigurationError(
+                f'task {self.task.name}: its robots have states that are not observed, and cannot '
+                'be placed where something was observed'
+            )
+        self.plant.place_as_observed(observation)
+        self._ages[:] = 0
         self._observation = self.plant.observe()
 
     def step(self, action: np.ndarray) -> Transitions:

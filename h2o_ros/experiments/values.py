@@ -1,0 +1,178 @@
+"""`h2o values`: what a learner believes of its policy beside what the policy earns.
+
+    h2o values runs/train/checkpoint.safetensors
+    h2o values CHECKPOINT --task half_cheetah --dataset halfcheetah-medium-replay-v2 --gap gravity
+
+The exploring policy runs in the simulator and on the unchanged model, in whole episodes and from
+recorded states. Q(s, a) of its steps stands beside their discounted returns, and for DARC beside
+those with its correction, which are what its critics are to tell. A grid's unfinished runs have
+checkpoints in progress/ of its folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from h2o_ros.algorithms.replay import make_rows
+from h2o_ros.algorithms.trainer import Trainer
+from h2o_ros.data.recorded import load_recorded
+from h2o_ros.experiments.cells import DEMONSTRATION
+from h2o_ros.experiments.runs import REALITY
+from h2o_ros.sim.gaps import HELP
+from h2o_ros.sim.locomotion import Locomotion
+from h2o_ros.sim.simulator import SIMULATOR, Simulator, make_simulator
+from h2o_ros.task import Task, load_task
+from h2o_ros.transitions import Transitions, concatenate
+
+ROBOTS = 20
+STEPS = 1000
+RECORDED_ROWS = 200
+NEGLECTED = 0.05  # share of the discounted weight that a return may lack at its end
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Means over steps of one place, in units of the learning reward.
+
+    value: Q(s, a). earned: discounted return. corrected: that with DARC's correction, NaN where
+    there is none. steps: how many.
+    """
+
+    place: str
+    value: float
+    earned: float
+    corrected: float
+    steps: int
+
+    def __str__(self) -> str:
+        corrected = '' if math.isnan(self.corrected) else f', corrected {self.corrected:.1f}'
+        return (
+            f'{self.place}: Q(s, a) {self.value:.1f}, discounted return {self.earned:.1f}'
+            f'{corrected} ({self.steps:,} steps)'
+        )
+
+
+def compare(trainer: Trainer, model: str, gap: str, start: np.ndarray | None = None) -> Comparison:
+    """Run the first seed's policy, exploring, on a model; nothing of the trainer changes.
+
+    start: observations (N, O) from which one step each is judged; None judges all steps of whole
+    episodes.
+    """
+    batch, length, place = ROBOTS, STEPS, model if gap == 'none' else f'{model} with {gap}'
+    if start is not None:
+        batch, length = len(start), needed_steps(trainer.config.discount)
+        place += ', from recorded states'
+    robots = make_simulator(trainer.task, model, batch, gap=gap)
+    if start is not None:
+        robots.begin_at(start)
+    rows = concatenate(_explore(trainer, robots, length))
+    learning = make_rows(rows, trainer.config, trainer.task).numpy()
+    reward, goes_on = (
+        learning[:, column].reshape(length, batch)
+        for column in (trainer.layout.reward, trainer.layout.continuation)
+    )
+    corrected = np.full_like(reward, np.nan)
+    if trainer.config.method == 'darc' and model == SIMULATOR:
+        corrected = reward + _correction(trainer, rows).reshape(length, batch)
+    broken = rows.truncated.reshape(length, batch)
+    chosen = counted(broken, trainer.config.discount)
+    if start is not None:
+        chosen[1:] = False
+    return Comparison(
+        place,
+        float(trainer.value(rows).reshape(length, batch)[chosen].mean()),
+        float(discounted(reward, goes_on, broken)[chosen].mean()),
+        float(discounted(corrected, goes_on, broken)[chosen].mean()),
+        int(chosen.sum()),
+    )
+
+
+def _correction(trainer: Trainer, rows: Transitions) -> np.ndarray:
+    """Return what DARC adds to the rewards (N,) of simulated rows."""
+    limit = trainer.config.correction_limit
+    log_ratio = np.log(trainer.dynamics_gap(rows)[1])
+    return trainer.config.reward_scale * log_ratio.clip(-limit, limit)
+
+
+def _explore(trainer: Trainer, robots: Simulator, length: int) -> list[Transitions]:
+    generator = np.random.default_rng(0)
+    policy = trainer.policy(averaged=False)  # whose values the critics tell
+    shape = (robots.batch, len(trainer.task.action))
+    return [
+        robots.step(policy.act(robots.observation, generator.standard_normal(shape)))
+        for _ in range(length)
+    ]
+
+
+def discounted(reward: np.ndarray, goes_on: np.ndarray, broken: np.ndarray) -> np.ndarray:
+    """Return the returns (T, N) of rewards (T, N), as far as the steps go.
+
+    goes_on: the discount, 0 where an episode ended by failure. broken: where one ended otherwise.
+    """
+    earned, following = np.zeros_like(reward), np.zeros(reward.shape[1], reward.dtype)
+    for step in range(len(reward) - 1, -1, -1):
+        following = reward[step] + goes_on[step] * np.where(broken[step], 0.0, following)
+        earned[step] = following
+    return earned
+
+
+def counted(broken: np.ndarray, discount: float) -> np.ndarray:
+    """Say of which steps (T, N) the return is whole but for a share of NEGLECTED.
+
+    They are followed by enough steps before their episode was cut or the steps end.
+    """
+    needed = needed_steps(discount)
+    whole, left = np.zeros(broken.shape, bool), np.zeros(broken.shape[1], int)
+    for step in range(len(broken) - 1, -1, -1):
+        left = np.where(broken[step], 0, left) + 1
+        whole[step] = left >= needed
+    return whole
+
+
+def shows_its_state(task: Task) -> bool:
+    """Say whether robots can be placed where something was observed."""
+    return isinstance(make_simulator(task).plant, Locomotion)
+
+
+def needed_steps(discount: float) -> int:
+    """Return how many steps hold all but NEGLECTED of a return's weight."""
+    return math.ceil(math.log(NEGLECTED) / math.log(discount))
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        'h2o values',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('checkpoint', help='of a learner or of an unfinished run')
+    parser.add_argument('--task', default='standing_still', help='name or path of its YAML file')
+    parser.add_argument(
+        '--dataset', default=DEMONSTRATION, help='that it learns from; default: %(default)s'
+    )
+    parser.add_argument('--gap', default='none', help=HELP)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the comparison."""
+    options = parse(arguments)
+    task = load_task(options.task)
+    recorded = _recorded(options.dataset, task)
+    trainer = Trainer.load(options.checkpoint, None, task, recorded)
+    print(f'after {trainer.updates:,} updates; means over steps of the exploring policy')
+    some = np.random.default_rng(0).choice(len(recorded), RECORDED_ROWS)
+    starts = [None, recorded.observation[some]] if shows_its_state(task) else [None]
+    for start in starts:
+        for model, gap in ((SIMULATOR, options.gap), (REALITY, 'none')):
+            print(compare(trainer, model, gap, start), flush=True)
+    return 0
+
+
+def _recorded(dataset: str, task: Task) -> Transitions:
+    return load_recorded('' if dataset == DEMONSTRATION else dataset, task).transitions
