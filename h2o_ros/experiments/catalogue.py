@@ -78,7 +78,7 @@ def experiments() -> dict[str, Experiment]:
     """Return all of them by name."""
     made = (
         _table_1(), _table_2(), _table_4(), _table_5(), _table_6(), _table_7(), _figure_3(),
-        _figure_6(), _figure_7(), _beyond(),
+        _figure_6(), _figure_7(), _beyond(), _precision(),
     )  # fmt: skip
     return {experiment.name: experiment for experiment in made}
 
@@ -237,3 +237,14 @@ def _beyond() -> Experiment:
     )
     title = 'Beyond the paper: HalfCheetah Medium Replay'
     return Experiment('beyond', title, 5, ('Simulator', *_names(algorithms)), lines)
+
+
+def _precision() -> Experiment:
+    """Return what rounding to bfloat16 costs: everything else is H2O's line of table 1."""
+    cells = [
+        _cell('h2o', 'medium-replay', 'gravity', overrides=overrides)
+        for overrides in ('', 'matmul_precision="medium"')
+    ]
+    title = 'Precision of products: H2O, HalfCheetah Medium Replay'
+    line = ((NAMES['gravity'],), tuple(Entry(cell) for cell in cells))
+    return Experiment('precision', title, 5, ('Simulator', 'float32', 'bfloat16'), (line,))
