@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from machine_watch import MACHINE
 
 from h2o_ros.launching.installation import built_prefix, environment_of_nodes
 
@@ -94,6 +95,29 @@ class Processes:
 
 
 FAILED = pytest.StashKey[bool]()
+OF_MOMENTS = {'processes', 'ros_domain', 'bench'}  # fixtures of what runs in real time
+
+
+def pytest_sessionstart() -> None:
+    """Watch the machine from now on."""
+    MACHINE.start()
+
+
+def pytest_sessionfinish() -> None:
+    """End the watch."""
+    MACHINE.stop()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have what runs in real time run again where it failed while the machine stood still."""
+    for item in items:
+        if OF_MOMENTS & set(getattr(item, 'fixturenames', ())):
+            item.add_marker(pytest.mark.flaky(reruns=2, condition=MACHINE.stood_still))
+
+
+def pytest_runtest_setup() -> None:
+    """Tell the watch that a test begins."""
+    MACHINE.begin()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -25,8 +25,6 @@ from h2o_ros.nodes.common import LATEST, to_floats
 from h2o_ros.task import load_task
 
 TASK = load_task('standing_still')
-# A stand that was kept from the processor is a broken robot, of which a test says nothing.
-pytestmark = pytest.mark.flaky(reruns=2, only_rerun='LateStand')
 UNRELIABLE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
