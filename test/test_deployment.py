@@ -118,6 +118,7 @@ def checkpoint(tmp_path: Path) -> tuple[Path, Path]:
     return algorithm, tmp_path / 'checkpoint.safetensors'
 
 
+@pytest.mark.timeout(260)
 def test_learning_goes_on_while_a_policy_drives(run, balancing, checkpoint, tmp_path):
     algorithm, before = checkpoint
     output = tmp_path / 'deploy'
