@@ -1,6 +1,7 @@
 """The nodes over DDS, started from the shipped launch files: topics, faults, restarts, endings."""
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -371,10 +372,12 @@ def test_policy_server_answers_and_refuses(
 
         torn = policy_to_message(policy, 8, now)
         torn.file = torn.file[:-9]
-        policies.publish(torn)
-        policies.publish(policy_to_message(untrained_policy(load_task('moving_straight')), 9, now))
-        wait_until(lambda: ask(2), 20, 'an answer')
-        assert actions[-1].policy_version == 7, 'a refused policy acted'
+        other = policy_to_message(untrained_policy(load_task('moving_straight')), 9, now)
+        # One after the other: a policy that another follows at once is not seen.
+        for step, refused in ((2, torn), (3, other)):
+            policies.publish(refused)
+            wait_until(functools.partial(ask, step), 20, 'an answer')
+            assert actions[-1].policy_version == 7, 'a refused policy acted'
     server.send_signal(signal.SIGINT)
     text, _ = server.communicate(timeout=20)
     assert 'policy 8 refused' in text and 'damaged' in text

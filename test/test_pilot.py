@@ -268,7 +268,9 @@ def test_takeover_and_hand_back_over_dds(
     )  # fmt: skip
     with listening(ros_domain, 'robot') as node:
         robot = Robot(node)
-        wait_until(lambda: robot.shadows and robot.statuses, 20, 'a shadow action')
+        wait_until(
+            lambda: robot.actions and robot.shadows and robot.statuses, 20, 'a shadow action'
+        )
         assert robot.source() == Action.SOURCE_BALANCE_CONTROLLER
         assert robot.actions[-1].policy_version == 0
         shadow = robot.shadows[-1]
