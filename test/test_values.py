@@ -101,6 +101,25 @@ def test_values_stand_beside_returns(tmp_path, monkeypatch, capsys):
     assert earned[0] != earned[1]
 
 
+def test_a_learner_of_simulated_rows_alone_is_asked_at_recorded_states_too(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(values, 'ROBOTS', 2)
+    monkeypatch.setattr(values, 'STEPS', 320)
+    monkeypatch.setattr(values, 'RECORDED_ROWS', 2)
+    robots = make_simulator(load_task('half_cheetah'), 'standard', batch=4, seed=5)
+    dataset = tmp_path / 'halfcheetah-small-v2.hdf5'
+    write_d4rl(dataset, robots.step(np.zeros((4, 6))))
+    checkpoint = trained(tmp_path, 'half_cheetah', 'sac', None)
+    assert main(['values', checkpoint, '--task', 'half_cheetah', '--dataset', str(dataset)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+def test_how_many_steps_a_return_needs():
+    assert values.needed_steps(0.0) == 1
+    assert values.needed_steps(0.5) == 5  # 0.5^5 < 0.05
+
+
 def test_a_wheel_legged_robot_is_judged_over_whole_episodes_alone(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(values, 'ROBOTS', 2)
     task = load_task('standing_still')

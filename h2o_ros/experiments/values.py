@@ -1,6 +1,6 @@
 """`h2o values`: what a learner believes of its policy beside what the policy earns.
 
-    h2o values runs/train/checkpoint.safetensors
+    h2o values runs/train_sim/checkpoint.safetensors
     h2o values CHECKPOINT --task half_cheetah --dataset halfcheetah-medium-replay-v2 --gap gravity
 
 The exploring policy runs in the simulator and on the unchanged model, in whole episodes and from
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from h2o_ros.algorithms.checkpoint import read_config
 from h2o_ros.algorithms.replay import make_rows
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.data.recorded import load_recorded
@@ -29,7 +30,7 @@ from h2o_ros.task import Task, load_task
 from h2o_ros.transitions import Transitions, concatenate
 
 ROBOTS = 20
-STEPS = 1000
+STEPS = 1000  # of each robot, or twice as many as a return needs
 RECORDED_ROWS = 200
 NEGLECTED = 0.05  # share of the discounted weight that a return may lack at its end
 
@@ -62,9 +63,12 @@ def compare(trainer: Trainer, model: str, gap: str, start: np.ndarray | None = N
     start: observations (N, O) from which one step each is judged; None judges all steps of whole
     episodes.
     """
-    batch, length, place = ROBOTS, STEPS, model if gap == 'none' else f'{model} with {gap}'
+    needed, place = needed_steps(trainer.config.discount), model
+    batch, length = ROBOTS, max(STEPS, 2 * needed)
+    if gap != 'none':
+        place += f' with {gap}'
     if start is not None:
-        batch, length = len(start), needed_steps(trainer.config.discount)
+        batch, length = len(start), needed
         place += ', from recorded states'
     robots = make_simulator(trainer.task, model, batch, gap=gap)
     if start is not None:
@@ -140,6 +144,8 @@ def shows_its_state(task: Task) -> bool:
 
 def needed_steps(discount: float) -> int:
     """Return how many steps hold all but NEGLECTED of a return's weight."""
+    if discount == 0.0:
+        return 1
     return math.ceil(math.log(NEGLECTED) / math.log(discount))
 
 
@@ -153,7 +159,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='of a learner or of an unfinished run')
     parser.add_argument('--task', default='standing_still', help='name or path of its YAML file')
     parser.add_argument(
-        '--dataset', default=DEMONSTRATION, help='that it learns from; default: %(default)s'
+        '--dataset',
+        default=DEMONSTRATION,
+        help='recorded states, those that it learns from if it does',
     )
     parser.add_argument('--gap', default='none', help=HELP)
     return parser.parse_args(arguments)
@@ -164,7 +172,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     task = load_task(options.task)
     recorded = _recorded(options.dataset, task)
-    trainer = Trainer.load(options.checkpoint, None, task, recorded)
+    learned_from = recorded if read_config(options.checkpoint).needs_real else None
+    trainer = Trainer.load(options.checkpoint, None, task, learned_from)
     print(f'after {trainer.updates:,} updates; means over steps of the exploring policy')
     some = np.random.default_rng(0).choice(len(recorded), RECORDED_ROWS)
     starts = [None, recorded.observation[some]] if shows_its_state(task) else [None]
