@@ -147,7 +147,7 @@ def test_a_policy_that_does_not_balance_stays_in_shadow(run, tmp_path):
         'deploy_robot.launch.py', f'policy:={policy}', 'shadow_seconds:=1.0', f'output:={output}'
     )
     assert code == 1
-    assert 'the policy stays in shadow: its torque has correlation 0.00' in text
+    assert 'the policy stays in shadow: its torque has correlation 0.00' in text, text
     dataset = load_bags(output / 'take_001', TASK)
     assert POLICY not in dataset.sources
     assert not drive_of(output)['shadow_passed']
