@@ -115,23 +115,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.flaky(reruns=2, condition=MACHINE.stood_still))
 
 
-def pytest_runtest_setup() -> None:
-    """Tell the watch that a test begins."""
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tell the watch that a test begins, which has not failed yet."""
     MACHINE.begin()
+    item.stash[FAILED] = False
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, object, object]:
     """Keep whether the test failed, for its fixtures."""
     report = yield
-    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    item.stash[FAILED] |= report.failed
     return report
 
 
 @pytest.fixture
 def processes(request: pytest.FixtureRequest) -> Iterator[Processes]:
     """Give a starter of processes; a test that leaves one running has failed."""
-    request.node.stash[FAILED] = False
     started = Processes()
     yield started
     left = started.end_all()

@@ -372,16 +372,16 @@ def test_a_recording_gives_back_what_was_seen_and_what_was_sent(
         recorder.send_signal(signal.SIGINT)
         assert recorder.wait(timeout=15) == 0
 
-        seen = {_nanoseconds(o): np.array(o.data) for o in client.observations}
-        sent = {_nanoseconds(a): a.data[0] for a in client.applied}
-        found = load_bags(next((tmp_path / 'take').glob('take_*')), TASK)
-        rows = found.transitions
-        assert len(found.stamps) > 200
-        assert rows.action[:, 0].tolist() == [sent[stamp] for stamp in found.stamps]
-        there = np.array([seen[stamp] for stamp in found.stamps])
-        # What was under way from the sensor at the stamp of a step was unseen then, and is newer.
-        np.testing.assert_allclose(rows.observation, there, atol=2e-3)
-        assert (rows.observation == there).all(axis=1).mean() > 0.5
+    seen = {_nanoseconds(o): np.array(o.data) for o in client.observations}
+    sent = {_nanoseconds(a): a.data[0] for a in client.applied}
+    found = load_bags(next((tmp_path / 'take').glob('take_*')), TASK)
+    rows = found.transitions
+    assert len(found.stamps) > 200
+    assert rows.action[:, 0].tolist() == [sent[stamp] for stamp in found.stamps]
+    there = np.array([seen[stamp] for stamp in found.stamps])
+    # What was under way from the sensor at the stamp of a step was not seen by it, and is newer.
+    np.testing.assert_allclose(rows.observation, there, atol=2e-3)
+    assert (rows.observation == there).all(axis=1).mean() > 0.5
 
 
 def _nanoseconds(message):
