@@ -61,8 +61,10 @@ def load(
     device: str,
 ) -> Trainer:
     """Return the trainer of a checkpoint; see Trainer.load."""
-    stored, document, arrays = _read(path)
+    data = tensor_file.read(path, CheckpointError, 'check the path')
+    document, arrays = tensor_file.unpack(KIND, data, str(path), CheckpointError, WAY_OUT)
     _check_task(path, document, task)
+    stored = config_from({**ADDED, **document['config']}, f'{path}: config')
     _check_config(path, stored, config or stored)
     try:
         trainer = cls(config or stored, task, real, document['seeds'], device)
@@ -71,17 +73,6 @@ def load(
     except (KeyError, RuntimeError, ValueError) as err:
         raise CheckpointError(f'{path}: does not fit this trainer ({err}); {WAY_OUT}') from err
     return trainer
-
-
-def read_config(path: str | Path) -> AlgorithmConfig:
-    """Return the configuration that a checkpoint was made with."""
-    return _read(path)[0]
-
-
-def _read(path: str | Path) -> tuple[AlgorithmConfig, dict, dict[str, np.ndarray]]:
-    data = tensor_file.read(path, CheckpointError, 'check the path')
-    document, arrays = tensor_file.unpack(KIND, data, str(path), CheckpointError, WAY_OUT)
-    return config_from({**ADDED, **document['config']}, f'{path}: config'), document, arrays
 
 
 def _fill(trainer: Trainer, document: dict, arrays: dict[str, np.ndarray]) -> None:

@@ -39,9 +39,18 @@ def critic_loss(state: State, inputs: Inputs, values: Values) -> CriticLoss:
 def corrected_reward(config: AlgorithmConfig, reward: Tensor, log_ratio: Tensor) -> Tensor:
     """Return the learning rewards (S, rows), those of simulated rows with their correction.
 
-    log_ratio: (S, sim rows). It is a reward in the task's units, as in DARC, and so takes part in
-    their scaling: reward_scale x (r + delta_r).
+    log_ratio: (S, sim rows).
     """
-    limit, real = config.correction_limit, config.real_batch
-    correction = config.reward_scale * log_ratio.clamp(-limit, limit)
-    return torch.cat((reward[:, :real], reward[:, real:] + correction), 1)
+    real = config.real_batch
+    corrected = reward[:, real:] + correction(config, log_ratio)
+    return torch.cat((reward[:, :real], corrected), 1)
+
+
+def correction(config: AlgorithmConfig, log_ratio: Tensor) -> Tensor:
+    """Return what is added to simulated rewards, of log_ratio's shape.
+
+    It is a reward in the task's units, as in DARC, and so takes part in their scaling:
+    reward_scale x (r + delta_r).
+    """
+    limit = config.correction_limit
+    return config.reward_scale * log_ratio.clamp(-limit, limit)

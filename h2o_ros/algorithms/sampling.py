@@ -110,7 +110,7 @@ class Sampler:
         width = self.layout.width
         none = simulated.rows.new_empty(updates, s, 0, width)
         real_rows = sim_rows = none
-        if real is not None and config.needs_real:
+        if real is not None:
             index = self._choose(from_real, len(real))
             real_rows = real.index_select(0, index.flatten()).view(updates, s, -1, width)
         if config.needs_simulated:

@@ -30,9 +30,9 @@ from h2o_ros.transitions import Transitions
 class Trainer:
     """Trains one policy per seed; every number depends on its seed, never on the other seeds.
 
-    real: the recorded transitions of all seeds, None where config.needs_real is false. Not
-    thread-safe: the caller lets one thread at a time in. ValueError: real rows are missing, of
-    another task or not finite.
+    real: the recorded transitions of all seeds, left alone where config.needs_real is false.
+    Not thread-safe: the caller lets one thread at a time in. ValueError: real rows are missing,
+    of another task or not finite.
     """
 
     def __init__(
@@ -49,6 +49,8 @@ class Trainer:
             raise ValueError('real: expected at least one transition, got none')
         if real is None and config.needs_real:
             raise ValueError('real: expected recorded transitions, since they are learned from')
+        if not config.needs_real:
+            real = None
         if torch.device(device).type == 'cuda' and not torch.cuda.is_available():
             raise ConfigurationError(f'device: {device!r} is not available here; use cpu')
         self.config, self.task, self.seeds, self.device = config, task, tuple(seeds), device

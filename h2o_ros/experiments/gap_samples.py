@@ -14,8 +14,9 @@ import numpy as np
 from h2o_ros.algorithms.tensor_file import write_atomically
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.errors import ConfigurationError
+from h2o_ros.experiments.training import explore
 from h2o_ros.sim.simulator import make_simulator
-from h2o_ros.transitions import Transitions, concatenate
+from h2o_ros.transitions import Transitions
 
 FIELD = 'x_dot'  # m/s
 STAGES = (0.02, 0.1, 0.3, 1.0)  # of the updates
@@ -54,12 +55,7 @@ def _explore(trainer: Trainer, index: int, seed: int, gap: str) -> Transitions:
     robots = make_simulator(
         trainer.task, batch=ROBOTS, seed=int(generator.integers(2**31)), gap=gap
     )
-    policy, actions = trainer.policy(index), len(trainer.task.action)
-    steps = []
-    for _ in range(STEPS):
-        noise = generator.standard_normal((ROBOTS, actions))
-        steps.append(robots.step(policy.act(robots.observation, noise)))
-    rows = concatenate(steps)
+    rows = explore(trainer.policy(index), robots, STEPS, generator)
     return rows.select(generator.choice(len(rows), KEPT, replace=False))
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.episodes import EpisodeCollector, Episodes
-from h2o_ros.sim.simulator import make_simulator
+from h2o_ros.sim.simulator import Simulator, make_simulator
 from h2o_ros.task import Task
+from h2o_ros.transitions import Transitions, concatenate
 
 
 def train(
@@ -52,6 +53,19 @@ def _roll_out(trainer: Trainer, simulators: list) -> None:
     actions = trainer.act(observation, deterministic=False)
     for index, (simulator, action) in enumerate(zip(simulators, actions, strict=True)):
         trainer.add_simulated(simulator.step(action), index)
+
+
+def explore(
+    policy: Policy, robots: Simulator, steps: int, generator: np.random.Generator
+) -> Transitions:
+    """Take so many control steps of every robot, exploring; rows step by step, robot by robot."""
+    shape = (robots.batch, len(robots.task.action))
+    return concatenate(
+        [
+            robots.step(policy.act(robots.observation, generator.standard_normal(shape)))
+            for _ in range(steps)
+        ]
+    )
 
 
 def evaluate(

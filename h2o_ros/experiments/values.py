@@ -16,18 +16,19 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from h2o_ros.algorithms.checkpoint import read_config
+from h2o_ros.algorithms import darc
 from h2o_ros.algorithms.replay import make_rows
 from h2o_ros.algorithms.trainer import Trainer
-from h2o_ros.data.recorded import load_recorded
-from h2o_ros.experiments.cells import DEMONSTRATION
+from h2o_ros.experiments.cells import DEMONSTRATION, Datasets
 from h2o_ros.experiments.runs import REALITY
+from h2o_ros.experiments.training import explore
 from h2o_ros.sim.gaps import HELP
 from h2o_ros.sim.locomotion import Locomotion
-from h2o_ros.sim.simulator import SIMULATOR, Simulator, make_simulator
+from h2o_ros.sim.simulator import SIMULATOR, make_simulator
 from h2o_ros.task import Task, load_task
-from h2o_ros.transitions import Transitions, concatenate
+from h2o_ros.transitions import Transitions
 
 ROBOTS = 20
 STEPS = 1000  # of each robot, or twice as many as a return needs
@@ -73,7 +74,8 @@ def compare(trainer: Trainer, model: str, gap: str, start: np.ndarray | None = N
     robots = make_simulator(trainer.task, model, batch, gap=gap)
     if start is not None:
         robots.begin_at(start)
-    rows = concatenate(_explore(trainer, robots, length))
+    policy = trainer.policy(averaged=False)  # whose values the critics tell
+    rows = explore(policy, robots, length, np.random.default_rng(0))
     learning = make_rows(rows, trainer.config, trainer.task).numpy()
     reward, goes_on = (
         learning[:, column].reshape(length, batch)
@@ -97,19 +99,8 @@ def compare(trainer: Trainer, model: str, gap: str, start: np.ndarray | None = N
 
 def _correction(trainer: Trainer, rows: Transitions) -> np.ndarray:
     """Return what DARC adds to the rewards (N,) of simulated rows."""
-    limit = trainer.config.correction_limit
-    log_ratio = np.log(trainer.dynamics_gap(rows)[1])
-    return trainer.config.reward_scale * log_ratio.clip(-limit, limit)
-
-
-def _explore(trainer: Trainer, robots: Simulator, length: int) -> list[Transitions]:
-    generator = np.random.default_rng(0)
-    policy = trainer.policy(averaged=False)  # whose values the critics tell
-    shape = (robots.batch, len(trainer.task.action))
-    return [
-        robots.step(policy.act(robots.observation, generator.standard_normal(shape)))
-        for _ in range(length)
-    ]
+    log_ratio = torch.from_numpy(trainer.dynamics_gap(rows)[1]).log()
+    return darc.correction(trainer.config, log_ratio).numpy()
 
 
 def discounted(reward: np.ndarray, goes_on: np.ndarray, broken: np.ndarray) -> np.ndarray:
@@ -171,9 +162,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the comparison."""
     options = parse(arguments)
     task = load_task(options.task)
-    recorded = _recorded(options.dataset, task)
-    learned_from = recorded if read_config(options.checkpoint).needs_real else None
-    trainer = Trainer.load(options.checkpoint, None, task, learned_from)
+    recorded = Datasets().load(options.dataset, task)
+    trainer = Trainer.load(options.checkpoint, None, task, recorded)
     print(f'after {trainer.updates:,} updates; means over steps of the exploring policy')
     some = np.random.default_rng(0).choice(len(recorded), RECORDED_ROWS)
     starts = [None, recorded.observation[some]] if shows_its_state(task) else [None]
@@ -181,7 +171,3 @@ def main(arguments: list[str] | None = None) -> int:
         for model, gap in ((SIMULATOR, options.gap), (REALITY, 'none')):
             print(compare(trainer, model, gap, start), flush=True)
     return 0
-
-
-def _recorded(dataset: str, task: Task) -> Transitions:
-    return load_recorded('' if dataset == DEMONSTRATION else dataset, task).transitions

@@ -88,7 +88,7 @@ def run(
     config = load_config(algorithm, task, **overrides)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     began = time.monotonic()
-    trainer = Trainer(config, task, real if config.needs_real else None, seeds, options.device)
+    trainer = Trainer(config, task, real, seeds, options.device)
     train(trainer, task, seeds, environments=options.environments)
     seconds = time.monotonic() - began
     metrics = {name: np.asarray(values).tolist() for name, values in trainer.metrics().items()}
