@@ -490,15 +490,18 @@ def finish(run, update):
 def test_rate_and_time_left_follow_the_clock(tmp_path):
     run, clock = report(tmp_path)
     assert run.status_due()
-    clock.now = 2.0
-    run.status(100, {'mean_u': 2.0})
-    assert (run.updates_per_second, run.seconds_left) == (50.0, 2.0)
+    clock.now = 30.0  # it was compiled
+    run.status(1, {'mean_u': 2.0})
+    assert np.isnan((run.updates_per_second, run.seconds_left)).all()
+    clock.now = 32.0
+    run.status(101, {'mean_u': 2.0})
+    assert (run.updates_per_second, run.seconds_left) == (50.0, 99 / 50.0)
     assert not run.status_due()
-    clock.now = 3.0
+    clock.now = 33.0
     assert run.status_due()
-    run.status(110, {'mean_u': 2.0})
+    run.status(111, {'mean_u': 2.0})
     assert run.updates_per_second == 10.0
-    assert run.seconds_left == pytest.approx(90 / (110 / 3.0))
+    assert run.seconds_left == pytest.approx(89 / (110 / 3.0))
 
 
 def test_a_resumed_run_shows_the_evaluations_from_before(tmp_path):

@@ -85,7 +85,6 @@ class RunReport:
         self._evaluations = evaluations_from_series(read_progress(self._scalars.csv_path))
         self._start = self._clock()
         self._last_status = -math.inf
-        self._pace.append((self._start, update))
 
     @property
     def last_evaluation(self) -> EpisodeFigures | None:
@@ -104,10 +103,10 @@ class RunReport:
         """Take the learner's numbers at `update`; names as the fields of LearnerStatus."""
         self._last_status = now = self._clock()
         self._metrics = {n: float(v) for n, v in metrics.items() if math.isfinite(v)}
-        before, first = self._pace[-1], self._pace[0]
         self._pace.append((now, update))
-        self.updates_per_second = _rate(before, (now, update))
-        recent = _rate(first, (now, update))
+        if len(self._pace) > 1:  # the time before the first status went into compiling
+            self.updates_per_second = _rate(self._pace[-2], self._pace[-1])
+        recent = _rate(self._pace[0], self._pace[-1])
         left = max(self._updates_total - update, 0)
         self.seconds_left = left / recent if recent > 0 else math.nan
         values = {f'learner/{name}': value for name, value in self._metrics.items()}
