@@ -115,6 +115,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.flaky(reruns=2, condition=MACHINE.stood_still))
 
 
+@pytest.hookimpl(tryfirst=True)  # before what may skip it
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Tell the watch that a test begins, which has not failed yet."""
     MACHINE.begin()
