@@ -25,9 +25,8 @@ from h2o_ros.experiments.cells import DEMONSTRATION, Datasets
 from h2o_ros.experiments.runs import REALITY
 from h2o_ros.experiments.training import explore
 from h2o_ros.sim.gaps import HELP
-from h2o_ros.sim.locomotion import Locomotion
 from h2o_ros.sim.simulator import SIMULATOR, make_simulator
-from h2o_ros.task import Task, load_task
+from h2o_ros.task import load_task
 from h2o_ros.transitions import Transitions
 
 ROBOTS = 20
@@ -128,11 +127,6 @@ def counted(broken: np.ndarray, discount: float) -> np.ndarray:
     return whole
 
 
-def shows_its_state(task: Task) -> bool:
-    """Say whether robots can be placed where something was observed."""
-    return isinstance(make_simulator(task).plant, Locomotion)
-
-
 def needed_steps(discount: float) -> int:
     """Return how many steps hold all but NEGLECTED of a return's weight."""
     if discount == 0.0:
@@ -166,7 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
     trainer = Trainer.load(options.checkpoint, None, task, recorded)
     print(f'after {trainer.updates:,} updates; means over steps of the exploring policy')
     some = np.random.default_rng(0).choice(len(recorded), RECORDED_ROWS)
-    starts = [None, recorded.observation[some]] if shows_its_state(task) else [None]
+    starts = [None, recorded.observation[some]] if make_simulator(task).shows_its_state else [None]
     for start in starts:
         for model, gap in ((SIMULATOR, options.gap), (REALITY, 'none')):
             print(compare(trainer, model, gap, start), flush=True)

@@ -104,6 +104,11 @@ class Simulator:
         self._restart(np.arange(self.batch))
         self._observation = self.plant.observe()
 
+    @property
+    def shows_its_state(self) -> bool:
+        """Whether robots can be placed where something was observed."""
+        return isinstance(self.plant, Locomotion)
+
     def begin_at(self, observation: np.ndarray) -> None:
         """Begin an episode on every robot where it observes (N, O).
 
