@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -68,14 +69,7 @@ def find_steps(
     partners = partners_of(epochs, clock_epochs)
 
     period = 1e9 / task.rate
-    step = np.full(len(stamps), np.inf)
-    step[:-1] = np.where(number[1:] == number[:-1], np.diff(stamps), np.inf)
-    close = step < SHORTEST_STEP * period
-    duplicate = close.copy()
-    duplicate[1:] |= close[:-1]
-    consecutive = ~close & (step <= LARGEST_GAP * period)
-    ahead = stamps + np.where(consecutive, step, period).astype(np.int64)
-
+    spacing = _spacing(stamps, number, period)
     sensors = {source.topic for entry in task.observation for source in entry.sources}
 
     def take(entries, times):
@@ -94,7 +88,7 @@ def find_steps(
 
     (action, has_action), _ = take(task.action, stamps)
     (observation, has_observation), now = take(task.observation, stamps)
-    (following, has_following), then = take(task.observation, ahead)
+    (following, has_following), then = take(task.observation, spacing.ahead)
     _explain_no_match(streams, now, stamps, task, where)
     fresh = np.all([now[topic] != then[topic] for topic in sensors], axis=0)
     return ControlSteps(
@@ -104,13 +98,38 @@ def find_steps(
         next_observation=following,
         observed=has_action & has_observation,
         complete=has_action & has_observation & has_following & fresh,
-        consecutive=consecutive,
-        gap=np.isfinite(step) & (step > LARGEST_GAP * period),
-        duplicate=duplicate,
+        consecutive=spacing.consecutive,
+        gap=spacing.gap,
+        duplicate=spacing.duplicate,
         source=clock.sources[order],
         armed=find_armed(status, clock_epochs, number, stamps, task, where),
         jumps=len(clock_epochs) - 1,
         rate=rate,
+    )
+
+
+class _Spacing(NamedTuple):
+    """What follows each stamp (N,): see ControlSteps; `ahead` is where its next state is, ns."""
+
+    consecutive: np.ndarray
+    gap: np.ndarray
+    duplicate: np.ndarray
+    ahead: np.ndarray
+
+
+def _spacing(stamps: np.ndarray, number: np.ndarray, period: float) -> _Spacing:
+    """Judge the distance to the next stamp of the same epoch; number: each stamp's epoch."""
+    step = np.full(len(stamps), np.inf)
+    step[:-1] = np.where(number[1:] == number[:-1], np.diff(stamps), np.inf)
+    close = step < SHORTEST_STEP * period
+    duplicate = close.copy()
+    duplicate[1:] |= close[:-1]
+    consecutive = ~close & (step <= LARGEST_GAP * period)
+    return _Spacing(
+        consecutive=consecutive,
+        gap=np.isfinite(step) & (step > LARGEST_GAP * period),
+        duplicate=duplicate,
+        ahead=stamps + np.where(consecutive, step, period).astype(np.int64),
     )
 
 
