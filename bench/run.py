@@ -54,8 +54,8 @@ SECTIONS = {
     ),
     'real': (
         'Trained on 60 s of the paper’s own robot',
-        [*COMPARE, '--bag', REAL_BAG, '--algorithms', 'h2o,real_only,mixed', '--output',
-         'runs/wheel_legged_real'],
+        [*COMPARE, '--bag', REAL_BAG, '--algorithms',
+         'h2o,real_only,mixed,h2o_ensemble,h2o_expectile', '--output', 'runs/wheel_legged_real'],
     ),
 }  # fmt: skip
 PACKAGES = ('torch', 'numpy', 'mujoco', 'ros-rclpy', 'ros-fastdds', 'rosbags')

@@ -32,7 +32,7 @@ from h2o_ros.transitions import Transitions
 OTHER = {'standard': 'hard', 'hard': 'standard'}
 ALGORITHMS = (
     'h2o', 'h2o_paper', 'sac', 'real_only', 'mixed', 'h2o_no_ratio', 'h2o_no_regularisation',
-    'h2o_wide_gap',
+    'h2o_wide_gap', 'h2o_ensemble', 'h2o_expectile',
 )  # fmt: skip
 LQR = 'lqr'
 EPISODES = 10
