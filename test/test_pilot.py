@@ -15,10 +15,11 @@ from ros_client import call, collect, listening
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.msg import Action, DriverStatus, Observation, PilotStatus
 from h2o_ros.nodes.common import LATCHED, LATEST, STREAM_EVERY, to_floats
-from h2o_ros.robot.balance import Weights, integral_gains, linearise, lqr_gains
+from h2o_ros.robot import pilot as pilot_module
+from h2o_ros.robot.balance import SOFT, Weights, integral_gains, linearise, lqr_gains
 from h2o_ros.robot.description import robot_folder
 from h2o_ros.robot.hand import Habits, Hand
-from h2o_ros.robot.pilot import Mode, Pilot, PilotSettings, Source
+from h2o_ros.robot.pilot import FIRM, Mode, Pilot, PilotSettings, Source, driving_weights
 from h2o_ros.sim.simulator import make_simulator
 from h2o_ros.task import load_task
 
@@ -113,7 +114,7 @@ def test_the_trim_stays_bounded_while_somebody_holds_the_robot_away():
 
 def test_excitation_moves_the_robot_more_and_repeats_by_seed():
     spreads = []
-    for excitation in (0.0, 0.5, 0.5):
+    for excitation in (0.0, 1.0, 1.0):
         simulator = make_simulator(ENDLESS, 'standard', seed=2, reset='evaluation')
         pilot = make_pilot(excitation=excitation)
         hand = Hand(Habits(), TASK.period, np.random.default_rng(3))
@@ -122,6 +123,27 @@ def test_excitation_moves_the_robot_more_and_repeats_by_seed():
         spreads.append(rows[:, 1].std())
     assert spreads[1] > 1.3 * spreads[0]
     assert spreads[1] == spreads[2]
+
+
+def test_gains_are_firm_at_rest_and_a_hands_with_excitation():
+    assert driving_weights(0.0) == FIRM
+    halfway = driving_weights(0.5)
+    assert halfway.theta_dot == pytest.approx((FIRM.theta_dot * SOFT.theta_dot) ** 0.5)
+    assert dataclasses.replace(driving_weights(1.0), integral=0.0) == SOFT
+    assert driving_weights(2.0) == driving_weights(1.0)
+
+
+@pytest.mark.parametrize('model', ['standard', 'hard'])
+def test_a_recording_does_not_tremble_behind_further_delay(model, monkeypatch):
+    changes = []
+    for weights in (driving_weights(1.0), FIRM):
+        monkeypatch.setattr(pilot_module, 'driving_weights', lambda _, found=weights: found)
+        simulator = make_simulator(ENDLESS, model, seed=2, reset='evaluation')
+        pilot = make_pilot(excitation=1.0)
+        rows, falls = drive(pilot, simulator, 30.0, lambda now: 0.3 * math.sin(now), late=1)
+        assert falls == 0 or weights == FIRM
+        changes.append(np.diff(rows[:, 1]).std())
+    assert changes[0] < 0.7 * changes[1]
 
 
 def test_a_person_takes_over_at_once_and_the_robot_stands_after_release():

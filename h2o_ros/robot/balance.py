@@ -41,6 +41,10 @@ class Weights:
     integral: float = 0.0
 
 
+# An expensive torque gives the softest gains that balance: those of a hand, not of a machine.
+SOFT = Weights(theta=1.0, theta_dot=0.05, x=0.2, x_dot=0.2, torque=1.0, integral=0.0)
+
+
 class BalanceController:
     """Keeps N robots upright and follows a commanded velocity.
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from h2o_ros.robot.balance import BalanceController, Weights
+from h2o_ros.robot.balance import SOFT, BalanceController
 from h2o_ros.robot.excitation import Excitation, Unrest
 from h2o_ros.robot.hand import Habits, Hand, cruise_speed
 from h2o_ros.task import Task
 
-# An expensive torque gives the softest gains that balance: those of a hand, not of a machine.
-SOFT = Weights(theta=1.0, theta_dot=0.05, x=0.2, x_dot=0.2, torque=1.0)
 TRIM_DOUBT = 5.0  # s of doubt in the first guess of the balance
 
 

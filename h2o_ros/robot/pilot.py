@@ -10,11 +10,11 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from h2o_ros.robot.balance import BalanceController, Weights
+from h2o_ros.robot.balance import SOFT, BalanceController, Weights
 from h2o_ros.robot.excitation import Excitation, Unrest
 from h2o_ros.robot.hand import cruise_speed
 from h2o_ros.robot.pilot_settings import PilotSettings
@@ -23,6 +23,7 @@ from h2o_ros.task import Task
 # Stiffer on x than eq. 34's cost, against friction; the integral finds the trim in some seconds.
 # Held against two periods of further delay on the hard virtual robot: test/test_pilot.py.
 FIRM = Weights(theta=1.0, theta_dot=1.0, x=2.0, x_dot=2.0, torque=1.0, integral=1.0)
+HAND = replace(SOFT, integral=0.1)  # of FIRM's, the share that x has
 LEASH = 1.0  # m; long enough to hold 15 mm of centre-of-mass offset before the trim is found
 SWAY, SWAY_PERIOD = 0.2, 4.0  # m/s, s
 GAP = 0.1  # s without an observation after which the robot may stand elsewhere
@@ -64,9 +65,10 @@ class Pilot:
         self.task, self.settings = task, settings
         self.mode, self.reason = mode, 'started so'
         self.velocity = 0.0  # m/s, what the balance controller follows
-        self._controller = BalanceController(task, FIRM, leash=LEASH)
+        weights = driving_weights(settings.excitation)
+        self._controller = BalanceController(task, weights, leash=LEASH)
         self._controller.trim[:] = settings.trim
-        self._firm_gains = self._controller.gains.copy()
+        self._gains = self._controller.gains.copy()
         self._excitation = make_excitation(settings.excitation, task, seed)
         self._x_dot = task.observation_names.index('x_dot')
         self._wanted, self._wanted_at = 0.0, -math.inf
@@ -149,7 +151,7 @@ class Pilot:
         self.velocity += min(max(wanted - self.velocity, -step), step)
         if self._excitation is None:
             return self._controller.act(observation, self.velocity)
-        gains = self._excitation.jitter(self._firm_gains)
+        gains = self._excitation.jitter(self._gains)
         if gains is not None:
             self._controller.gains = gains
         torque = self._controller.act(observation, self.velocity) + self._excitation.torque()
@@ -184,6 +186,17 @@ class Pilot:
 
     def _change(self, mode: Mode, reason: str) -> None:
         self.mode, self.reason = mode, reason
+
+
+def driving_weights(excitation: float) -> Weights:
+    """Return the LQR's cost: firm where nothing disturbs the robot, a hand's from excitation 1 on.
+
+    Firm gains behind the delay of motors and topics make a disturbed robot tremble, and what
+    learned from such recordings fell (docs/wheel_legged.md).
+    """
+    share = min(excitation, 1.0)
+    firm, hand = asdict(FIRM), asdict(HAND)
+    return Weights(**{name: firm[name] ** (1.0 - share) * hand[name] ** share for name in firm})
 
 
 def make_excitation(scale: float, task: Task, seed: int) -> Excitation | None:
