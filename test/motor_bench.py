@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from machine_watch import MACHINE
 
 from h2o_ros.robot.can_bus import open_bus
 from h2o_ros.robot.can_frames import Frames
@@ -46,6 +47,7 @@ class Bench:
         positions, last = np.zeros(2), time.monotonic()
         while not self._stopped.wait(0.001):
             now = time.monotonic()
+            MACHINE.note(now - last)
             positions = positions + self.velocities * (now - last)
             last = now
             self.torque = self.emulated.step(now, positions, self.velocities)

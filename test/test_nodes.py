@@ -117,7 +117,9 @@ def test_recording_and_training_from_end_to_end(
     check_files(output, text)
     check_pace(heard['transitions'])
     status = heard['learner_status'][-1]
-    assert status.update == 1500 and status.mean_u > 0 and status.updates_per_second > 0
+    assert status.update == 1500 and status.mean_u > 0
+    # The last one may come right behind another.
+    assert any(each.updates_per_second > 0 for each in heard['learner_status'])
     final = heard['evaluation'][-1]
     assert final.policy_version == 1500 and len(final.returns) == 10
     assert max(final.lengths) <= HORIZON
