@@ -89,7 +89,7 @@ GRAPH = Graph(
         Argument(
             'excitation',
             -1.0,
-            'Torque noise, knocks and changing gains, so that there is something to learn from; '
+            'Torque noise, knocks and soft, changing gains: something to learn from; '
             '1: as much as the scripted operator of record_demo; below 0: 0.5 for the virtual '
             'robot, none for a real one',
         ),

@@ -30,8 +30,8 @@ class PilotSettings:
     excitation: float = setting(
         0.0,
         '1',
-        'torque noise, knocks and changing gains while the balance controller drives, for rich '
-        'recordings; 1 is as the scripted operator',
+        'torque noise, knocks and soft, changing gains while the balance controller drives, for '
+        'rich recordings; 1 is as the scripted operator',
         minimum=0.0,
         maximum=2.0,
     )
