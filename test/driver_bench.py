@@ -155,18 +155,6 @@ class Client:
         assert self.transition(CONFIGURE), self.status.reason
         self.await_ready()
 
-    def configure_again(self):
-        """Configure a driver whose predecessor, killed, DDS still believes in."""
-        self.states.clear()
-        request = ChangeState.Request()
-        request.transition.id = CONFIGURE
-        for _ in range(10):
-            self._transitions.call_async(request)
-            with contextlib.suppress(AssertionError):
-                self._wait_until(lambda: DriverStatus.DISARMED in self.states, 4.0)
-                return
-        raise AssertionError(self.status.reason)
-
     def activate(self):
         assert self.transition(ACTIVATE), self.status.reason
 

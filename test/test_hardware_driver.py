@@ -295,7 +295,9 @@ def test_a_killed_driver_is_stopped_by_the_motors_and_a_new_one_begins_disarmed(
         moved = [at for at, torque in stand.torques if torque.any()]
         assert moved[-1] - killed < 0.5
         driver()
-        client.configure_again()
+        client.states.clear()
+        client.configure()
+        assert DriverStatus.DISARMED in client.states
         assert client.states[-1] != DriverStatus.ARMED
         assert not stand.last_torque().any()
 
