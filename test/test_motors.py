@@ -158,6 +158,21 @@ def test_a_slow_watchdog_is_refused(bench, firmware):
     assert 'its watchdog took 0.' in reasons[0]
 
 
+@pytest.mark.parametrize('firmware', BOTH)
+def test_a_watchdog_that_has_expired_since_the_last_heartbeat_does_not_forbid_to_arm(
+    bench, firmware
+):
+    rig = bench(firmware=firmware)
+    motors = rig.ready()
+    rig.drive([1.0, 1.0], lambda: rig.torque.all() and not rig.faults())
+    assert rig.emulated.inject('heartbeat_silence', seconds=0.3)
+    wait_until(lambda: all(axis.errors for axis in rig.emulated.axes))  # no command: it expires
+    motors.disarm()
+    assert motors.statistics().errors == ('', '')
+    motors.arm()
+    rig.drive([1.0, 1.0], lambda: rig.torque.all())
+
+
 # What check finds
 
 

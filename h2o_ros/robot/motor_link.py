@@ -82,14 +82,16 @@ class MotorLink:
     def feed_until(self, reached: Callable[[Axis], bool], complaint: str) -> None:
         """Feed zero torque until a new heartbeat of each motor shows it; else RobotError."""
         asked = self.clock()
+        news = asked + FEED_PERIOD  # what is heard before may have been under way
+        late = list(self.axes)
         while self.clock() - asked < STATE_TIMEOUT:
             self.send_torque(np.zeros(2))
             time.sleep(FEED_PERIOD)
-            if all(axis.heartbeat.time > asked and reached(axis) for axis in self.axes):
+            late = [a for a in self.axes if a.heartbeat.time < news or not reached(a)]
+            if not late:
                 return
-        late = next((axis for axis in self.axes if not reached(axis)), self.axes[0])
-        errors = ', '.join(late.errors())
-        raise RobotError(f'{late.name}: {complaint}{f" ({errors})" if errors else ""}')
+        errors = ', '.join(late[0].errors())
+        raise RobotError(f'{late[0].name}: {complaint}{f" ({errors})" if errors else ""}')
 
     def faults(self, now: float) -> list[str]:
         """Say what is wrong with the bus, or was since it was forgotten."""

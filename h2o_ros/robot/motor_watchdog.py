@@ -11,8 +11,6 @@ import struct
 import time
 from collections.abc import Callable
 
-import numpy as np
-
 from h2o_ros.errors import RobotError
 from h2o_ros.robot.axis import Axis
 from h2o_ros.robot.can_frames import IDLE, READ, WRITE
@@ -54,7 +52,8 @@ class MotorWatchdog:
 
     def revive(self) -> None:
         """Feed, and clear the error of a watchdog that expired while the host was silent."""
-        self._link.send_torque(np.zeros(2))
+        # It may have expired since the last heartbeat: only one of the fed motor tells.
+        self._link.feed_until(lambda _: True, 'sends no heartbeat')
         if any(axis.tripped() for axis in self._link.axes):
             self._link.send_all('Clear_Errors')
             self._link.feed_until(lambda axis: not axis.tripped(), 'keeps its watchdog error')
