@@ -112,3 +112,35 @@ def test_layers_under_128_units_stay_in_float32(monkeypatch):
     monkeypatch.setattr(precision, 'multiplies_bfloat16', lambda device: True)
     exact, rounded = trainer_of('highest', sizes=SMALL), trainer_of('medium', sizes=SMALL)
     assert distance(moves(rounded, 2), moves(exact, 2)) == 0.0
+
+
+@pytest.mark.parametrize('bound', [1e-6, 1.0])
+def test_a_resumed_run_keeps_the_precision_that_its_first_batch_settled(
+    monkeypatch, tmp_path, bound
+):
+    monkeypatch.setattr(precision, 'multiplies_bfloat16', lambda device: True)
+    monkeypatch.setattr(precision, 'BOUND', bound)
+    whole, begun = trainer_of('medium'), trainer_of('medium')
+    whole.update(4)
+    begun.update(2)
+    begun.save(tmp_path / 'checkpoint')
+    monkeypatch.setattr(precision, 'BOUND', 1.0 if bound == 1e-6 else 1e-6)
+    resumed = Trainer.load(tmp_path / 'checkpoint', None, TASK, transitions(0))
+    resumed.update(2)
+    assert resumed.state.factors == (torch.float32 if bound == 1e-6 else torch.bfloat16)
+    for name, tensor in whole.state.tensors().items():
+        assert torch.equal(resumed.state.tensors()[name], tensor), name
+
+
+def test_a_resumed_run_does_without_bfloat16_where_the_processor_has_none(
+    monkeypatch, tmp_path, caplog
+):
+    monkeypatch.setattr(precision, 'multiplies_bfloat16', lambda device: True)
+    begun = trainer_of('medium')
+    begun.update(1)
+    begun.save(tmp_path / 'checkpoint')
+    monkeypatch.setattr(precision, 'multiplies_bfloat16', lambda device: False)
+    resumed = Trainer.load(tmp_path / 'checkpoint', None, TASK, transitions(0))
+    resumed.update(1)
+    assert resumed.state.factors == torch.float32
+    assert 'no bfloat16 products' in caplog.text

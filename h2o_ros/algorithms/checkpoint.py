@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from h2o_ros.algorithms.trainer import Trainer
 
 KIND = 'h2o_ros checkpoint 2'
+FACTORS = {str(each): each for each in (torch.float32, torch.bfloat16)}
 WAY_OUT = 'resume from an older checkpoint or start anew'
 
 
@@ -47,6 +48,7 @@ def save(trainer: Trainer, path: str | Path) -> None:
         'acts': trainer.acts,
         'added': trainer.simulated.added,
         'capacity': trainer.simulated.capacity,
+        'factors': str(trainer.state.factors) if trainer.state.settled else '',
         'real_digest': trainer.real_digest,
     }
     tensor_file.write_atomically(path, tensor_file.pack(KIND, document, arrays), CheckpointError)
@@ -87,6 +89,10 @@ def _fill(trainer: Trainer, document: dict, arrays: dict[str, np.ndarray]) -> No
     if trainer.real is not None and len(tensors.get('added_real', ())):
         added = tensors['added_real'].to(trainer.device)
         trainer.real = torch.cat((trainer.real, added))
+    factors = document.get('factors', '')  # older checkpoints have none
+    if factors:
+        trainer.state.settled = True
+        trainer.state.factors = FACTORS[factors]
     trainer.simulated.added = list(document['added'])
     trainer.updates, trainer.acts = document['updates'], document['acts']
 

@@ -22,13 +22,17 @@ BFLOAT16_FLAGS = ('avx512_bf16', 'amx_bf16', 'bf16')  # Intel and AMD, Intel, AR
 
 
 def settle_precision(state: State, inputs: Inputs, rates: Rates) -> None:
-    """Go back to float32 products, and say so, where bfloat16 does not serve."""
+    """Go back to float32 products, and say so, where bfloat16 does not serve.
+
+    A run that goes on from a checkpoint keeps what its first batch settled, if the processor can.
+    """
+    settled, state.settled = state.settled, True
     if state.factors == torch.float32:
         return
     reason = ''
     if not multiplies_bfloat16(state.target.device):
         reason = 'this processor has no bfloat16 products'
-    else:
+    elif not settled:
         errors = gradient_errors(state, inputs, rates)
         worst = max(errors, key=lambda name: errors[name])
         if not errors[worst] <= BOUND:

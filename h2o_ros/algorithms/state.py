@@ -30,7 +30,7 @@ class State:
     `temperature/log` (S,), `critics` (2 x S). own: groups that the method has besides, each named
     as its network. target: the critics' twin, laid out like them.
     average: the actor's and scale's running mean. factors: what updates round the factors of
-    large products to.
+    large products to; settled: whether that was found out (precision.py).
     """
 
     def __init__(self, config: AlgorithmConfig, shape: Shape, device: str = 'cpu') -> None:
@@ -38,6 +38,7 @@ class State:
         self.config, self.shape = config, shape
         medium = config.matmul_precision == 'medium'
         self.factors = torch.bfloat16 if medium else torch.float32
+        self.settled = False
         classifiers, sizes = 2 * config.pairs * s, (2 * o + a, *config.classifier_hidden, 2)
         self.classifier_parameters = Parameters(
             mlp_shapes('classifiers', classifiers, sizes), device
