@@ -9,7 +9,7 @@ import pytest
 
 from h2o_ros.data.demonstration import chosen_bags, demonstration_bag
 from h2o_ros.errors import BagError, ConfigurationError
-from h2o_ros.experiments import train, training, wheel_legged
+from h2o_ros.experiments import recording_gains, train, training, wheel_legged
 from h2o_ros.experiments.comparison import passes
 from h2o_ros.launching.command import load_graph
 from h2o_ros.launching.installation import find_launch_file
@@ -119,6 +119,19 @@ def test_comparison_keeps_what_is_done_and_writes_table_and_picture(tmp_path, sh
     assert wheel_legged.main(words) == 0
     assert (folder / 'h2o.json').stat().st_mtime_ns == written
     assert 'done in' not in capsys.readouterr().out
+
+
+def test_a_robot_held_firmly_behind_a_delay_is_recorded_trembling(tmp_path, capsys):
+    words = [
+        '--delays', '0.008', '--steps', '4000', '--seeds', '1', '--updates', '32',
+        '--output', str(tmp_path / 'runs'),
+    ]  # fmt: skip
+    assert recording_gains.main(words) == 0
+    rows = (tmp_path / 'runs' / 'table.md').read_text().splitlines()[2:]
+    cells = [[cell.strip() for cell in row.split('|')[1:-1]] for row in rows]
+    assert [row[:2] for row in cells] == [['8 ms', 'soft'], ['8 ms', 'firm']]
+    assert float(cells[1][2]) > float(cells[0][2]) > 0.0
+    assert capsys.readouterr().out.splitlines()[2:4] == rows
 
 
 def test_passing_needs_survival_place_and_calm():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from h2o_ros.robot.balance import SOFT, BalanceController
+from h2o_ros.robot.balance import SOFT, BalanceController, Weights
 from h2o_ros.robot.excitation import Excitation, Unrest
 from h2o_ros.robot.hand import Habits, Hand, cruise_speed
 from h2o_ros.task import Task
@@ -30,12 +30,16 @@ class ScriptedOperator:
         seed: int = 0,
         habits: Habits | None = None,
         unrest: Unrest | None = None,
+        weights: Weights = SOFT,
     ) -> None:
-        """seed: of all that is random. A task that rewards 0.2 m/s is driven at about that."""
+        """seed: of all that is random. A task that rewards 0.2 m/s is driven at about that.
+
+        weights: the balance controller's cost, how firmly the robot is held.
+        """
         self.task = task
         generator = np.random.default_rng(seed)
-        self._controller = BalanceController(task, SOFT, leash=0.6)
-        self._soft_gains = self._controller.gains.copy()
+        self._controller = BalanceController(task, weights, leash=0.6)
+        self._usual_gains = self._controller.gains.copy()
         self._hand = Hand(habits or Habits(), task.period, generator, cruise_speed(task.reward))
         self._excitation = Excitation(unrest or Unrest(), task.period, generator)
         self._time: float | None = None
@@ -47,7 +51,7 @@ class ScriptedOperator:
             self._forget()
         self._time = time
         x = float(self._controller.travelled(np.asarray(observation, np.float64))[0])
-        gains = self._excitation.jitter(self._soft_gains)
+        gains = self._excitation.jitter(self._usual_gains)
         if gains is not None:
             self._controller.gains = gains
         velocity = self._hand.move(x)
