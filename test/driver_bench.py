@@ -14,7 +14,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from machine_watch import MACHINE
 from motor_bench import punctual
-from ros_client import call, listening
+from ros_client import ask, call, listening
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool
 
@@ -42,7 +42,6 @@ PATIENT = {
     'heartbeat_timeout': 1.5,
 }
 IMU_PERIOD = 0.0025  # s
-NO_TRANSITION = 99
 # Of the driver's lifecycle.
 CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
 ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE
@@ -129,27 +128,9 @@ class Client:
 
     def transition(self, number, patience=25.0):
         """Make a transition of the driver's lifecycle; True where it succeeded."""
-        self._await_answers()
         request = ChangeState.Request()
         request.transition.id = number
-        future = self._transitions.call_async(request)
-        self._wait_until(future.done, patience, f'transition {number}')
-        return future.result().success
-
-    def _await_answers(self):
-        """Ask for a transition that there is not until it is refused.
-
-        Who has seen a service may not yet have been seen by it, and then its answer is lost.
-        """
-        assert self._transitions.wait_for_service(20.0)
-        request = ChangeState.Request()
-        request.transition.id = NO_TRANSITION
-        for _ in range(10):
-            future = self._transitions.call_async(request)
-            with contextlib.suppress(AssertionError):
-                self._wait_until(future.done, 2.0)
-                return
-        raise AssertionError('the driver answers no request')
+        return ask(self.node, self._transitions, request, self._wait_until, patience).success
 
     def configure(self):
         assert self.transition(CONFIGURE), self.status.reason

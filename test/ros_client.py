@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import rclpy
+from rcl_interfaces.srv import GetParameterTypes
+from rclpy.client import Client
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.node import Node
+from rclpy.node import Node, NodeNameNonExistentError
 from std_srvs.srv import Trigger
 
 from h2o_ros.nodes.common import EVERY
@@ -49,8 +52,50 @@ def collect(node: Node, kind: type, topic: str, qos=EVERY) -> list:
 def call(node: Node, service: str, wait_until: Callable[..., None]) -> Trigger.Response:
     """Call a Trigger and return its answer."""
     client = node.create_client(Trigger, service)
-    assert client.wait_for_service(20.0), service
-    future = client.call_async(Trigger.Request())
-    wait_until(future.done, 10.0, service)
+    answer = ask(node, client, Trigger.Request(), wait_until)
     node.destroy_client(client)
+    return answer
+
+
+def ask(
+    node: Node,
+    client: Client,
+    request: Any,
+    wait_until: Callable[..., None],
+    patience: float = 10.0,
+) -> Any:
+    """Send a request once and return its answer."""
+    await_acquaintance(node, client, wait_until)
+    future = client.call_async(request)
+    wait_until(future.done, patience, client.srv_name)
     return future.result()
+
+
+def await_acquaintance(node: Node, client: Client, wait_until: Callable[..., None]) -> None:
+    """Return once the node that offers a client's service knows of the client, too.
+
+    An answer is lost before. What a node has is announced in the order in which it was made: who
+    answers a newer client knows of this one.
+    """
+    service = node.resolve_service_name(client.srv_name)
+    assert client.wait_for_service(20.0), service
+    wait_until(lambda: owner_of(node, service) != '', 20.0, service)
+    newer = node.create_client(GetParameterTypes, f'{owner_of(node, service)}/get_parameter_types')
+    assert newer.wait_for_service(20.0), newer.srv_name
+    for patience in (2.0, 4.0, 8.0, 16.0):
+        future = newer.call_async(GetParameterTypes.Request())
+        with contextlib.suppress(AssertionError):
+            wait_until(future.done, patience)
+            node.destroy_client(newer)
+            return
+    raise AssertionError(f'{service}: who offers it answers no request')
+
+
+def owner_of(node: Node, service: str) -> str:
+    """Return the full name of a node that offers a service, empty where none is known."""
+    for name, namespace in node.get_node_names_and_namespaces():
+        with contextlib.suppress(NodeNameNonExistentError):  # it has just ended
+            offered = dict(node.get_service_names_and_types_by_node(name, namespace))
+            if service in offered:
+                return f'{namespace.rstrip("/")}/{name}'
+    return ''

@@ -13,9 +13,8 @@ import pytest
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray
 from driver_bench import PATIENT
-from ros_client import listening
+from ros_client import ask, call, listening
 from std_msgs.msg import Bool
-from std_srvs.srv import Trigger
 
 from h2o_ros.msg import Action, DriverStatus
 from h2o_ros.nodes.common import LATCHED, LATEST, to_floats
@@ -95,15 +94,12 @@ class Person:
         return self.statuses[-1]
 
     def call(self, service):
-        client = self.node.create_client(Trigger, service)
-        assert client.wait_for_service(20.0), service
-        answer = self._answer(client.call_async(Trigger.Request()))
-        self.node.destroy_client(client)
+        answer = call(self.node, service, self._wait_until)
         return answer.success, answer.message
 
     def inject(self, fault):
-        assert self._inject.wait_for_service(20.0), 'virtual_robot'
-        answer = self._answer(self._inject.call_async(InjectFault.Request(fault=fault)))
+        request = InjectFault.Request(fault=fault)
+        answer = ask(self.node, self._inject, request, self._wait_until)
         assert answer.success, answer.message
 
     def signal(self, name, number):
@@ -147,10 +143,6 @@ class Person:
 
     def lift(self):
         self._wait_until(lambda: self.call('lift')[0], 20.0, 'a lift')
-
-    def _answer(self, future):
-        self._wait_until(future.done, 20.0, 'an answer')
-        return future.result()
 
     def _on_diagnostics(self, message):
         self.diagnoses += [status.message for status in message.status]

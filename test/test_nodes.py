@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import rclpy
 from rcl_interfaces.srv import DescribeParameters
-from ros_client import call, collect, listening
+from ros_client import ask, call, collect, listening
 
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.policy import Policy
@@ -425,10 +425,8 @@ def test_the_learner_describes_its_parameters_and_refuses_rows_of_another_task(
     learner = processes.start_node('learner', node_environment, *words)
     with listening(ros_domain) as node:
         client = node.create_client(DescribeParameters, 'learner/describe_parameters')
-        assert client.wait_for_service(timeout_sec=30)
-        future = client.call_async(DescribeParameters.Request(names=['window', 'device']))
-        wait_until(future.done, 10, 'an answer')
-        window, device = future.result().descriptors
+        request = DescribeParameters.Request(names=['window', 'device'])
+        window, device = ask(node, client, request, wait_until).descriptors
         assert window.description == 'granted beyond what the updates need (steps)'
         assert (window.read_only, window.integer_range[0].from_value) == (True, 1)
         assert device.additional_constraints == 'one of cpu, cuda'

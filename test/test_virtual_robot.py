@@ -7,7 +7,7 @@ import time
 import can
 import numpy as np
 import pytest
-from ros_client import listening
+from ros_client import ask, listening
 from sensor_msgs.msg import Imu
 from std_srvs.srv import Trigger
 
@@ -23,8 +23,9 @@ UDP = 'udp_multicast'
 class Host:
     """What a driver has of the robot: its bus and its IMU; and a person's two services."""
 
-    def __init__(self, node, motors):
+    def __init__(self, node, motors, wait_until):
         self.motors = motors
+        self._node, self._wait_until = node, wait_until
         self.imu = []
         node.create_subscription(Imu, 'imu/data', self._hear, STREAM)
         self._lift = node.create_client(Trigger, 'lift')
@@ -41,13 +42,7 @@ class Host:
         return self._call(self._inject, InjectFault.Request(fault=fault))
 
     def _call(self, client, request):
-        assert client.wait_for_service(10.0)
-        future = client.call_async(request)
-        end = time.monotonic() + 10.0
-        while not future.done():
-            assert time.monotonic() < end, 'no answer'
-            time.sleep(0.01)
-        return future.result()
+        return ask(self._node, client, request, self._wait_until)
 
     @property
     def pitch(self):
@@ -64,14 +59,14 @@ class Host:
 
 
 @contextlib.contextmanager
-def host_on(domain):
+def host_on(domain, wait_until):
     """Give a host in the test's domain, on the bus of that domain."""
     # A machine that runs other tests besides holds frames up.
     settings = MotorSettings(interface=UDP, encoder_timeout=0.1, heartbeat_timeout=1.5)
     with listening(domain, 'host') as node, open_bus(settings) as bus:
         motors = Motors(bus, settings)
         try:
-            yield Host(node, motors)
+            yield Host(node, motors, wait_until)
         finally:
             motors.close()
 
@@ -81,7 +76,7 @@ def robot(processes, node_environment, ros_domain, monkeypatch, wait_until):
     """Start a robot and give (its process, a host that hears it)."""
     monkeypatch.setenv('ROS_DOMAIN_ID', str(ros_domain))
     process = processes.start_node('virtual_robot', node_environment, '-p', 'tilt:=0.0')
-    with host_on(ros_domain) as host:
+    with host_on(ros_domain, wait_until) as host:
         wait_until(lambda: len(host.imu) > 10, what='IMU messages')
         yield process, host
     if process.poll() is None:
