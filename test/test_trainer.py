@@ -169,6 +169,15 @@ def test_simulator_alone_needs_no_recording_and_standardises_by_its_rows():
         trainer_of('h2o', real=False)
 
 
+def test_recorded_rows_that_are_not_learned_from_change_nothing():
+    with_rows, without = trainer_of('sac', real=True), trainer_of('sac', real=False)
+    for trainer in (with_rows, without):
+        trainer.update(2)
+    assert (with_rows.recorded, with_rows.real_digest) == (0, '')
+    for name, tensor in without.state.tensors().items():
+        assert torch.equal(with_rows.state.tensors()[name], tensor), name
+
+
 def test_update_without_simulated_rows_is_refused():
     trainer = Trainer(load_config('h2o', **SMALL), TASK, transitions(10), [0])
     with pytest.raises(ValueError, match='simulated rows'):
