@@ -11,7 +11,7 @@ from h2o_ros.experiments import paper_numbers
 from h2o_ros.experiments.__main__ import main
 from h2o_ros.experiments.catalogue import NAMES, dataset_of, experiments, find_experiment
 from h2o_ros.experiments.cells import Cell, canonical
-from h2o_ros.experiments.figures import curves_of
+from h2o_ros.experiments.figures import curves_of, lines_to_draw
 from h2o_ros.experiments.results import Results, write_rows
 from h2o_ros.experiments.tables import markdown, replace_section
 
@@ -99,9 +99,21 @@ def test_figures_are_drawn_of_what_there_is(tmp_path, capsys):
     text = page.read_text()
     assert 'old' not in text and 'Before.' in text and '6200 ± 200 (3)' in text
     assert '![Figure 7: learning curves, HalfCheetah](pictures/figure7_200.png)' in text
-    assert (page.parent / 'pictures' / 'figure7_200.png').stat().st_size > 10_000
+    for name in ('figure7_200.png', 'table2_200.png'):
+        assert (page.parent / 'pictures' / name).stat().st_size > 10_000
     main(words)
     assert page.read_text() == text  # placed again, nothing is twice
+
+
+def test_only_lines_with_runs_of_their_own_are_drawn():
+    table = find_experiment('table1')
+    both = Results(known_runs())
+    alone = Results([each for each in known_runs() if each.algorithm == 'sac'])
+    replay = ('Medium Replay', 'Gravity')
+    assert [labels for labels, _ in lines_to_draw(table, both, 200)] == [replay]
+    # SAC reads no dataset: its runs stand in three lines.
+    assert [labels[1] for labels, _ in lines_to_draw(table, alone, 200)] == ['Gravity'] * 3
+    assert lines_to_draw(table, Results(), 200) == []
 
 
 def test_curves_are_taken_where_every_run_was_evaluated():

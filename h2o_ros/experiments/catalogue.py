@@ -52,6 +52,9 @@ class Entry:
     paper: Number | None = None
 
 
+Line = tuple[tuple[str, ...], tuple[Entry, ...]]  # labels of a line, and its numbers
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A table or figure. seeds: the paper's. head: names of labels and columns.
@@ -64,7 +67,7 @@ class Experiment:
     title: str
     seeds: int
     head: tuple[str, ...]
-    lines: tuple[tuple[tuple[str, ...], tuple[Entry, ...]], ...]
+    lines: tuple[Line, ...]
     left_out: tuple[Cell, ...] = ()
 
     @property

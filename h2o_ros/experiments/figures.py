@@ -1,7 +1,9 @@
-"""The paper's figures, 6 and 7 of them from results: means over seeds, and their spread."""
+"""The paper's figures, and the learning curves behind each table: seeds, means, their spread."""
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,14 +12,17 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from h2o_ros.experiments.catalogue import Experiment
+from h2o_ros.experiments.catalogue import Experiment, Line
 from h2o_ros.experiments.cells import Cell, canonical
 from h2o_ros.experiments.gap_figure import draw_gap
 from h2o_ros.experiments.grid import Grid
 from h2o_ros.experiments.results import Results
 from h2o_ros.experiments.tables import final_rows
 
-COLOURS = ('#767676', '#009E73', '#E69F00', '#CC79A7', '#0072B2', '#D55E00')
+COLOURS = (
+    '#767676', '#009E73', '#E69F00', '#CC79A7', '#0072B2', '#D55E00', '#56B4E9', '#5B3A1E',
+)  # fmt: skip
+MANY = 3  # seeds from which a band says more than a line each
 PANELS_ACROSS = 3
 
 
@@ -39,31 +44,53 @@ def draw_amounts(experiment: Experiment, results: Results, grid: Grid, path: Pat
             drawn = True
     axes.set(xlabel='real transitions', ylabel='return on the unchanged model')
     axes.grid(alpha=0.3)
-    return drawn and _finish(figure, axes, experiment, grid, path)
+    return drawn and _finish(figure, axes, experiment, path)
 
 
 def draw_curves(experiment: Experiment, results: Results, grid: Grid, path: Path) -> bool:
-    """Draw figure 7, a panel a line of the table; False where there is no run."""
-    lines = experiment.lines
-    down = -(-len(lines) // PANELS_ACROSS)
+    """Draw the learning curves of each line of which there is a run; False where there is none.
+
+    That is figure 7, and what lies behind the tables.
+    """
+    steps, lines = grid.settings.steps, lines_to_draw(experiment, results, grid.settings.steps)
+    if not lines:
+        return False
     across = min(len(lines), PANELS_ACROSS)
-    figure = Figure(figsize=(4.6 * across, 3.2 * down + 0.8), layout='constrained')
+    down = -(-len(lines) // across)
+    width = 9.0 if across == 1 else 4.6 * across
+    figure = Figure(figsize=(width, 3.6 * down + 0.8), layout='constrained')
     FigureCanvasAgg(figure)
     panels = figure.subplots(down, across, squeeze=False, sharex=True).ravel()
-    names = experiment.head[-len(lines[0][1]) :]
-    drawn = False
     for axes, (labels, entries) in zip(panels, lines, strict=False):
-        for entry, name, colour in zip(entries, names, COLOURS, strict=False):
-            drawn |= _curve(axes, entry.cell, results, grid.settings.steps, name, colour)
+        names = experiment.head[-len(entries) :]
+        for entry, name, colour in zip(entries, names, itertools.cycle(COLOURS), strict=False):
+            _curve(axes, *curves_of(entry.cell, results, steps), name, colour)
         axes.set_title(', '.join(labels), fontsize=10)
         axes.grid(alpha=0.3)
     for axes in panels[len(lines) :]:
         axes.set_axis_off()
-    fullest = max(panels, key=lambda axes: len(axes.get_lines()))
     for axes in panels[-across:]:
         axes.set_xlabel('thousand updates')
-    figure.supylabel('return on the unchanged model')
-    return drawn and _finish(figure, fullest, experiment, grid, path)
+    figure.supylabel('return on the unchanged model', fontsize=10)
+    fullest = max(panels, key=lambda axes: len(axes.get_legend_handles_labels()[1]))
+    title = f'; mean over seeds, and each (a band of ± deviation from {MANY} on)'
+    return _finish(figure, fullest, experiment, path, title)
+
+
+def lines_to_draw(experiment: Experiment, results: Results, steps: int) -> list[Line]:
+    """Return the lines with a run that no other line shares; where there is none, with any run."""
+    runs = [
+        {
+            canonical(entry.cell)
+            for entry in entries
+            if len(curves_of(entry.cell, results, steps)[0])
+        }
+        for _, entries in experiment.lines
+    ]
+    times = Counter(cell for cells in runs for cell in cells)
+    own = [any(times[cell] == 1 for cell in cells) for cells in runs]
+    wanted = own if any(own) else [bool(cells) for cells in runs]
+    return list(itertools.compress(experiment.lines, wanted))
 
 
 def curves_of(cell: Cell, results: Results, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -86,27 +113,35 @@ def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _curve(axes: Axes, cell: Cell, results: Results, steps: int, name: str, colour: str) -> bool:
-    updates, returns = curves_of(cell, results, steps)
+def _curve(axes: Axes, updates: np.ndarray, returns: np.ndarray, name: str, colour: str) -> None:
+    """Draw the mean of a cell's runs, and a band or each run around it."""
     if not len(updates):
-        return False
+        return
     mean, spread = returns.mean(0), deviation(returns)
     updates = updates / 1000.0
     axes.plot(updates, mean, color=colour, label=name)
-    axes.fill_between(updates, mean - spread, mean + spread, color=colour, alpha=0.2)
-    return True
+    if len(returns) >= MANY:
+        axes.fill_between(updates, mean - spread, mean + spread, color=colour, alpha=0.2)
+    elif len(returns) > 1:
+        axes.plot(updates, returns.T, color=colour, alpha=0.35, linewidth=0.8)
 
 
-def _finish(figure: Figure, axes: Axes, experiment: Experiment, grid: Grid, path: Path) -> bool:
+def _finish(
+    figure: Figure, axes: Axes, experiment: Experiment, path: Path, title: str = ''
+) -> bool:
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside lower center', ncols=max(len(labels), 1))
-    figure.suptitle(experiment.title)
+    figure.suptitle(experiment.title + title)
     figure.savefig(path, dpi=110)
     return True
 
 
-DRAWN: dict[str, Callable[[Experiment, Results, Grid, Path], bool]] = {
+OWN: dict[str, Callable[[Experiment, Results, Grid, Path], bool]] = {
     'figure3': draw_gap,
     'figure6': draw_amounts,
-    'figure7': draw_curves,
 }
+
+
+def draw(experiment: Experiment, results: Results, grid: Grid, path: Path) -> bool:
+    """Draw an experiment's figure, learning curves where it has no other; False: nothing to."""
+    return OWN.get(experiment.name, draw_curves)(experiment, results, grid, path)

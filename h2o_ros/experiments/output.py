@@ -1,4 +1,4 @@
-"""What a grid leaves for people: the table as text and Markdown, the figure as PNG."""
+"""What a grid leaves for people: the table as text and Markdown, a picture as PNG."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from h2o_ros.experiments.tables import markdown, replace_section
 
 
 def write_all(experiment: Experiment, grid: Grid, page: str = '') -> None:
-    """Write and print the table, draw the figure where there is one, and say where they are.
+    """Write and print the table, draw the figure, and say where they are.
 
     page: a Markdown page to put them into, between marks of the experiment and its steps.
     """
@@ -22,16 +22,11 @@ def write_all(experiment: Experiment, grid: Grid, page: str = '') -> None:
     path = folder / f'{experiment.name}.md'
     write_text(path, text)
     print(f'\n{text}\nwritten: {path}')
-    picture = None
-    if experiment.name in figures.DRAWN:
-        picture = folder / f'{experiment.name}.png'
-        if figures.DRAWN[experiment.name](experiment, results, grid, picture):
-            print(f'written: {picture}')
-        else:
-            print(f'{experiment.name}: nothing to draw yet')
-            picture = None
+    picture = folder / f'{experiment.name}.png'
+    drawn = figures.draw(experiment, results, grid, picture)
+    print(f'written: {picture}' if drawn else f'{experiment.name}: nothing to draw yet')
     if page:
-        _place(experiment, steps, text, picture, Path(page))
+        _place(experiment, steps, text, picture if drawn else None, Path(page))
 
 
 def _place(
