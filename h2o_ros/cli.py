@@ -22,7 +22,7 @@ COMMANDS = {
     ),
     'bags': ('show what is in bags, as text and picture', 'h2o_ros.experiments.bags:main'),
     'pack-bag': ('compress a finished bag for handing on', 'h2o_ros.data.pack:main'),
-    'identify': ("fit the virtual robot to a robot's bag", 'h2o_ros.sim.identification:main'),
+    'identify': ("fit the virtual robot to a robot's bag", 'h2o_ros.experiments.identify:main'),
     'values': (
         'hold what a learner believes against what its policy earns',
         'h2o_ros.experiments.values:main',

@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from h2o_ros.data.dataset import load_bags
 from h2o_ros.errors import BagError, SimulationError
+from h2o_ros.experiments.identify import main, parse, read
 from h2o_ros.robot.balance import BalanceController
 from h2o_ros.robot.description import load_parameters, robot_folder
 from h2o_ros.sim.comparison import compare_closed_loop, compare_open_loop, recorded_hand
 from h2o_ros.sim.fitting import BOUNDS, fit, sensor_noise, sensor_steps, torque_noise
-from h2o_ros.sim.identification import main
 from h2o_ros.sim.prediction import measured, predict_ideal, predict_virtual
 from h2o_ros.sim.recording import from_transitions, read_text
 from h2o_ros.sim.simulator import make_simulator
-from h2o_ros.task import load_task
+from h2o_ros.task import load_task, share_folder
 from h2o_ros.transitions import concatenate
 
 FOLDER = robot_folder('wheel_legged')
@@ -138,6 +139,40 @@ def test_bad_recordings_give_one_line(tmp_path, capsys, content, words):
     assert words in line and 'bad.txt' in line and line.count('\n') == 1
     with pytest.raises(BagError):
         read_text(tmp_path / 'absent.txt', REAL_COLUMNS, 0.005, True)
+
+
+def test_a_bag_is_read_as_its_transitions_with_breaks_where_they_end():
+    bag, task = share_folder('bags') / 'standing_still_demo', load_task('standing_still')
+    recording = read(parse(['--bag', str(bag)]))
+    dataset = load_bags([bag], task)
+    rows, report = dataset.transitions, dataset.report
+    assert len(recording) == report.steps
+    assert recording.wheel_to_floor and recording.period == task.period
+    column = task.observation_names.index('theta_dot')
+    np.testing.assert_array_equal(recording.theta_dot, rows.observation[:, column])
+    np.testing.assert_array_equal(recording.torque, rows.action[:, 0])
+    assert (~recording.unbroken).sum() >= report.episodes - 1
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [(['--bag', 'absent'], 'no such bag'),
+     (['--bag', 'any', '--task', 'half_cheetah'], 'has no theta'),
+     (['--bag', 'any', '--task', 'moving_straight'], 'has no x; give one that has'),
+     (['--bag', 'any', '--task', 'dancing'], "'dancing' is unknown")],
+)  # fmt: skip
+def test_bags_that_cannot_be_fitted_give_one_line(capsys, words, said):
+    assert main(words) == 1
+    line = capsys.readouterr().err
+    assert said in line and line.count('\n') == 1
+
+
+def test_either_a_bag_or_a_file_is_named(capsys):
+    for words in ([], ['--bag', 'a', '--recording', 'b']):
+        with pytest.raises(SystemExit) as raised:
+            main(words)
+        assert raised.value.code == 2
+        assert '--recording' in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not REAL.is_file(), reason='the real recording is not on this machine')
