@@ -159,6 +159,7 @@ def test_a_bag_is_read_as_its_transitions_with_breaks_where_they_end():
     [(['--bag', 'absent'], 'no such bag'),
      (['--bag', 'any', '--task', 'half_cheetah'], 'has no theta'),
      (['--bag', 'any', '--task', 'moving_straight'], 'has no x; give one that has'),
+     (['--bag', '', '--output', '/dev/null/robot.yaml'], '/dev/null is a file'),
      (['--bag', 'any', '--task', 'dancing'], "'dancing' is unknown")],
 )  # fmt: skip
 def test_bags_that_cannot_be_fitted_give_one_line(capsys, words, said):

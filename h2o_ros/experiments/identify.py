@@ -71,7 +71,8 @@ def read(options: argparse.Namespace) -> Recording:
     if missing:
         raise ConfigurationError(
             f'--task {task.name}: a virtual robot is fitted to {", ".join(FIELDS)}, of which it '
-            f'has no {", ".join(missing)}; give one that has, as standing_still: it reads the same topics'
+            f'has no {", ".join(missing)}; give one that has, as standing_still: it reads the '
+            'same topics'
         )
     dataset = load_bags(chosen_bags(options.bag, task), task)
     print(dataset.report)
@@ -79,6 +80,7 @@ def read(options: argparse.Namespace) -> Recording:
 
 
 def _run(options: argparse.Namespace) -> None:
+    prepare_output_folder(Path(options.output).parent)  # before minutes of fitting
     recording = read(options)
     start = load_parameters(options.start, options.robot)
     found, kept_out = identify(recording, start, options.robot)
