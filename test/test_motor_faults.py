@@ -88,6 +88,43 @@ def test_an_emergency_stop_while_arming_ends_that(bench):
 
 
 @pytest.mark.parametrize('firmware', BOTH)
+def test_arming_clears_no_error_that_came_since_the_last_heartbeat(bench, firmware):
+    rig = bench(firmware=firmware)
+    motors = rig.ready()
+    rig.drive([1.0, 1.0], lambda: rig.torque.all())
+    rig.emulated.inject('heartbeat_silence', seconds=0.3)
+    wait_until(lambda: all(axis.errors for axis in rig.emulated.axes))  # the watchdogs expire
+    watchdogs = [axis.errors for axis in rig.emulated.axes]
+    rig.emulated.inject('spinout', motor=0)
+    wait_until(lambda: rig.emulated.axes[0].errors != watchdogs[0])
+    motors.disarm()
+    assert motors.obstacles() == []
+    rig.commands()
+    with pytest.raises(RobotError, match=r'left motor \(node 0\): '):
+        motors.arm()
+    assert 'Clear_Errors' not in rig.commands()
+    assert rig.emulated.axes[0].errors & ~watchdogs[0]
+
+
+@pytest.mark.parametrize('firmware', BOTH)
+@pytest.mark.parametrize('after', [0.0, 0.03, 0.1, 0.15])
+def test_a_stop_while_a_watchdogs_error_is_cleared_stays_with_the_motors(bench, firmware, after):
+    rig = bench(firmware=firmware)
+    motors = rig.ready()
+    wait_until(lambda: all(axis.errors for axis in rig.emulated.axes))
+    motors.disarm()
+    arming = threading.Thread(target=lambda: said.append(words_of(motors.arm)))
+    said: list[str] = []
+    arming.start()
+    time.sleep(after)
+    motors.estop()
+    arming.join()
+    assert not motors.armed
+    wait_until(lambda: rig.faults().count('ESTOP_REQUESTED') == 2)
+    assert rig.emulated.armed == (False, False)
+
+
+@pytest.mark.parametrize('firmware', BOTH)
 def test_a_wheel_beyond_its_speed_limit_disarms(bench, firmware):
     rig = bench(firmware=firmware, velocity_limit=10.0)
     motors = rig.ready()

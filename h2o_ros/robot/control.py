@@ -125,7 +125,7 @@ class RobotControl:
     def arm(self, loop: ControlLoop) -> list[str]:
         """Close the motors' loops and let torque flow; return what stands against it instead.
 
-        Runs in a thread that may block, which the motors' own arming does for up to 3 s.
+        Runs in a thread that may block, which the motors' own arming does for up to 5 s.
         """
         obstacles = loop.call(self.safety.obstacles)
         if obstacles:

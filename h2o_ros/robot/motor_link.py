@@ -79,7 +79,9 @@ class MotorLink:
             self.send(axis, 'Set_Input_Torque', {'Input_Torque': float(value)})
         return motor / scale
 
-    def feed_until(self, reached: Callable[[Axis], bool], complaint: str) -> None:
+    def feed_until(
+        self, reached: Callable[[Axis], bool] = lambda axis: True, complaint: str = ''
+    ) -> None:
         """Feed zero torque until a new heartbeat of each motor shows it; else RobotError."""
         asked = self.clock()
         news = asked + FEED_PERIOD  # what is heard before may have been under way
@@ -90,6 +92,8 @@ class MotorLink:
             late = [a for a in self.axes if a.heartbeat.time < news or not reached(a)]
             if not late:
                 return
+        if late[0].heartbeat.time < news:
+            raise RobotError(f'{late[0].name}: no heartbeat for {STATE_TIMEOUT} s')
         errors = ', '.join(late[0].errors())
         raise RobotError(f'{late[0].name}: {complaint}{f" ({errors})" if errors else ""}')
 

@@ -23,10 +23,13 @@ ANSWER_TIMEOUT = 0.3  # s
 
 
 class MotorWatchdog:
-    """Sets the motors' watchdog or proves that it is set; `known` says how, once it is."""
+    """Sets the motors' watchdog or proves that it is set; `known` says how, once it is.
 
-    def __init__(self, link: MotorLink) -> None:
-        self._link = link
+    refuse: raises RobotError where an error must not be cleared.
+    """
+
+    def __init__(self, link: MotorLink, refuse: Callable[[], None]) -> None:
+        self._link, self._refuse = link, refuse
         self.known = ''
 
     def establish(self) -> list[str]:
@@ -51,9 +54,13 @@ class MotorWatchdog:
         self.known = 'seen to disarm the motors'
 
     def revive(self) -> None:
-        """Feed, and clear the error of a watchdog that expired while the host was silent."""
-        # It may have expired since the last heartbeat: only one of the fed motor tells.
-        self._link.feed_until(lambda _: True, 'sends no heartbeat')
+        """Feed, and clear the error of a watchdog that expired while the host was silent.
+
+        RobotError where there is another one, which would be cleared with it.
+        """
+        # What came since the last heartbeat is told by the next one of a fed motor.
+        self._link.feed_until()
+        self._refuse()
         if any(axis.tripped() for axis in self._link.axes):
             self._link.send_all('Clear_Errors')
             self._link.feed_until(lambda axis: not axis.tripped(), 'keeps its watchdog error')

@@ -52,7 +52,7 @@ class Motors:
         self.settings, self._clock = settings, clock
         self.armed = self._stopped = False
         self._link = MotorLink(bus, settings, clock)
-        self._watchdog = MotorWatchdog(self._link)
+        self._watchdog = MotorWatchdog(self._link, self._refuse)
 
     def close(self) -> None:
         """Stop the motors where they are armed, and stop listening; the bus stays open."""
@@ -122,14 +122,16 @@ class Motors:
         try:
             self._refuse_errors()
             self._set_up()
-            return self._watchdog.establish()
+            found = self._watchdog.establish()
+            self._refuse_stop()
         except RobotError as err:
             return [str(err)]
+        return found
 
     def arm(self) -> None:
         """Close the torque loops at zero torque; from then on `send` must follow within 100 ms.
 
-        Blocks for up to 3 s. RobotError, and no motion, where a motor has an error, does not
+        Blocks for up to 5 s. RobotError, and no motion, where a motor has an error, does not
         follow, or proves to have no watchdog. The one error that is cleared here is the watchdog's
         own: it is latched whenever the host was silent, as it must be after a trip.
         """
@@ -193,9 +195,17 @@ class Motors:
         if found:
             raise RobotError('; '.join(found))
 
+    def _refuse(self) -> None:
+        self._refuse_errors()
+        self._refuse_stop()
+
     def _refuse_stop(self) -> None:
-        """Refuse after an emergency stop, also one that no heartbeat tells of yet."""
+        """Refuse after an emergency stop, also one that no heartbeat tells of yet.
+
+        The motors hear it once more: it may have been cleared with the watchdog's error.
+        """
         if self._stopped:
+            self._link.try_all('Estop')
             raise RobotError('stopped for emergency; clear the errors first')
 
     def _set_up(self) -> None:
