@@ -62,7 +62,7 @@ def ask(
     client: Client,
     request: Any,
     wait_until: Callable[..., None],
-    patience: float = 10.0,
+    patience: float = 20.0,
 ) -> Any:
     """Send a request once and return its answer."""
     await_acquaintance(node, client, wait_until)
@@ -82,13 +82,15 @@ def await_acquaintance(node: Node, client: Client, wait_until: Callable[..., Non
     wait_until(lambda: owner_of(node, service) != '', 20.0, service)
     newer = node.create_client(GetParameterTypes, f'{owner_of(node, service)}/get_parameter_types')
     assert newer.wait_for_service(20.0), newer.srv_name
-    for patience in (2.0, 4.0, 8.0, 16.0):
-        future = newer.call_async(GetParameterTypes.Request())
-        with contextlib.suppress(AssertionError):
-            wait_until(future.done, patience)
-            node.destroy_client(newer)
-            return
-    raise AssertionError(f'{service}: who offers it answers no request')
+    try:
+        for patience in (2.0, 4.0, 8.0, 16.0):
+            future = newer.call_async(GetParameterTypes.Request())
+            with contextlib.suppress(AssertionError):
+                wait_until(future.done, patience)
+                return
+        raise AssertionError(f'{service}: who offers it answers no request')
+    finally:
+        node.destroy_client(newer)
 
 
 def owner_of(node: Node, service: str) -> str:

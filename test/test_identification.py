@@ -103,6 +103,8 @@ def test_windows_never_span_a_break(truth):
     starts = broken.windows(10, 20, 1, 3.0)
     assert len(starts) and not ((starts - 10 <= 200) & (starts + 20 > 200)).any()
     assert 181 not in starts and 211 in starts and 180 in starts
+    with pytest.raises(SimulationError, match='60 rows kept out of the fit'):
+        compare_open_loop(FOLDER, load_parameters('nominal'), broken.part(0, 60))
     with pytest.raises(SimulationError, match='record longer'):
         fit(broken.part(0, 60), VIRTUAL, load_parameters('nominal'))
 
@@ -142,16 +144,21 @@ def test_bad_recordings_give_one_line(tmp_path, capsys, content, words):
 
 
 def test_a_bag_is_read_as_its_transitions_with_breaks_where_they_end():
-    bag, task = share_folder('bags') / 'standing_still_demo', load_task('standing_still')
-    recording = read(parse(['--bag', str(bag)]))
-    dataset = load_bags([bag], task)
+    bags = [
+        share_folder('bags') / f'{name}_demo' for name in ('standing_still', 'moving_straight')
+    ]
+    task = load_task('standing_still')
+    recording = read(parse(['--bag', ','.join(map(str, bags))]))
+    dataset = load_bags(bags, task)
     rows, report = dataset.transitions, dataset.report
     assert len(recording) == report.steps
     assert recording.wheel_to_floor and recording.period == task.period
     column = task.observation_names.index('theta_dot')
     np.testing.assert_array_equal(recording.theta_dot, rows.observation[:, column])
     np.testing.assert_array_equal(recording.torque, rows.action[:, 0])
-    assert (~recording.unbroken).sum() >= report.episodes - 1
+    first = load_bags(bags[:1], task).report.steps
+    assert not recording.unbroken[first - 1]
+    assert recording.unbroken[first - 2] and recording.unbroken[first]
 
 
 @pytest.mark.parametrize(
@@ -160,6 +167,8 @@ def test_a_bag_is_read_as_its_transitions_with_breaks_where_they_end():
      (['--bag', 'any', '--task', 'half_cheetah'], 'has no theta'),
      (['--bag', 'any', '--task', 'moving_straight'], 'has no x; give one that has'),
      (['--bag', '', '--output', '/dev/null/robot.yaml'], '/dev/null is a file'),
+     (['--bag', '', '--output', 'robot'], 'the name of a .yaml file'),
+     (['--recording', ''], ': cannot be read'),
      (['--bag', 'any', '--task', 'dancing'], "'dancing' is unknown")],
 )  # fmt: skip
 def test_bags_that_cannot_be_fitted_give_one_line(capsys, words, said):
@@ -168,12 +177,12 @@ def test_bags_that_cannot_be_fitted_give_one_line(capsys, words, said):
     assert said in line and line.count('\n') == 1
 
 
-def test_either_a_bag_or_a_file_is_named(capsys):
-    for words in ([], ['--bag', 'a', '--recording', 'b']):
+def test_a_command_line_that_says_too_little_or_too_much_is_refused(capsys):
+    for words in ([], ['--bag', 'a', '--recording', 'b'], ['--recording', 'b', '--rate', '60']):
         with pytest.raises(SystemExit) as raised:
             main(words)
         assert raised.value.code == 2
-        assert '--recording' in capsys.readouterr().err
+        assert '--r' in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not REAL.is_file(), reason='the real recording is not on this machine')

@@ -116,7 +116,7 @@ def test_layers_under_128_units_stay_in_float32(monkeypatch):
 
 @pytest.mark.parametrize('bound', [1e-6, 1.0])
 def test_a_resumed_run_keeps_the_precision_that_its_first_batch_settled(
-    monkeypatch, tmp_path, bound
+    monkeypatch, tmp_path, caplog, bound
 ):
     monkeypatch.setattr(precision, 'multiplies_bfloat16', lambda device: True)
     monkeypatch.setattr(precision, 'BOUND', bound)
@@ -127,6 +127,7 @@ def test_a_resumed_run_keeps_the_precision_that_its_first_batch_settled(
     monkeypatch.setattr(precision, 'BOUND', 1.0 if bound == 1e-6 else 1e-6)
     resumed = Trainer.load(tmp_path / 'checkpoint', None, TASK, transitions(0))
     resumed.update(2)
+    assert ('settled before the checkpoint' in caplog.text) == (bound == 1e-6)
     assert resumed.state.factors == (torch.float32 if bound == 1e-6 else torch.bfloat16)
     for name, tensor in whole.state.tensors().items():
         assert torch.equal(resumed.state.tensors()[name], tensor), name
@@ -144,3 +145,19 @@ def test_a_resumed_run_does_without_bfloat16_where_the_processor_has_none(
     resumed.update(1)
     assert resumed.state.factors == torch.float32
     assert 'no bfloat16 products' in caplog.text
+
+
+@pytest.mark.parametrize('updates', [0, 1])
+def test_a_checkpoint_that_says_nothing_of_precision_is_settled_anew(
+    monkeypatch, tmp_path, updates
+):
+    """Because it is older, or was written before the first update."""
+    monkeypatch.setattr(precision, 'multiplies_bfloat16', lambda device: True)
+    begun = trainer_of('medium')
+    begun.update(updates)
+    begun.state.settled = False
+    begun.save(tmp_path / 'checkpoint')
+    monkeypatch.setattr(precision, 'BOUND', 1e-6)
+    resumed = Trainer.load(tmp_path / 'checkpoint', None, TASK, transitions(0))
+    resumed.update(1)
+    assert resumed.state.factors == torch.float32

@@ -11,7 +11,7 @@ from h2o_ros.experiments import paper_numbers
 from h2o_ros.experiments.__main__ import main
 from h2o_ros.experiments.catalogue import NAMES, dataset_of, experiments, find_experiment
 from h2o_ros.experiments.cells import Cell, canonical
-from h2o_ros.experiments.figures import curves_of, lines_to_draw
+from h2o_ros.experiments.figures import curves_figure, curves_of, lines_to_draw
 from h2o_ros.experiments.results import Results, write_rows
 from h2o_ros.experiments.tables import markdown, replace_section
 
@@ -105,15 +105,35 @@ def test_figures_are_drawn_of_what_there_is(tmp_path, capsys):
     assert page.read_text() == text  # placed again, nothing is twice
 
 
-def test_only_lines_with_runs_of_their_own_are_drawn():
+def test_the_fewest_lines_that_show_every_run_are_drawn():
     table = find_experiment('table1')
     both = Results(known_runs())
     alone = Results([each for each in known_runs() if each.algorithm == 'sac'])
     replay = ('Medium Replay', 'Gravity')
     assert [labels for labels, _ in lines_to_draw(table, both, 200)] == [replay]
-    # SAC reads no dataset: its runs stand in three lines.
-    assert [labels[1] for labels, _ in lines_to_draw(table, alone, 200)] == ['Gravity'] * 3
+    # SAC reads no dataset: its runs stand in three lines, of which one shows them.
+    assert [labels for labels, _ in lines_to_draw(table, alone, 200)] == [('Medium', 'Gravity')]
     assert lines_to_draw(table, Results(), 200) == []
+
+
+def test_every_run_is_in_a_panel_and_every_colour_has_its_name():
+    table = find_experiment('table1')
+    cells = [
+        Cell('h2o', 'half_cheetah', REPLAY, 'gravity'),
+        Cell('darc', 'half_cheetah', 'halfcheetah-medium-v2', 'friction'),
+        Cell('cql', 'half_cheetah', 'halfcheetah-medium-expert-v2', '-'),
+        Cell('darc_plus', 'half_cheetah', 'halfcheetah-medium-expert-v2', 'joint_noise'),
+        Cell('sac', 'half_cheetah', '-', 'joint_noise'),
+        Cell('cql', 'half_cheetah', 'halfcheetah-medium-v2', '-'),
+    ]
+    rows = [row(0, update, 1.0 * update, cell, 200) for cell in cells for update in (100, 200)]
+    figure = curves_figure(table, Results(rows), 200)
+    panels = [axes for axes in figure.axes if axes.get_lines()]
+    assert len(panels) == 3  # two columns, and one over nothing
+    named = {text.get_text() for text in figure.legends[0].get_texts()}
+    drawn = {line.get_label() for axes in panels for line in axes.get_lines()}
+    assert named == drawn == {'H2O', 'DARC', 'CQL', 'DARC+', 'SAC'}
+    assert [axes.get_xlabel() for axes in panels] == ['thousand updates'] * 3
 
 
 def test_curves_are_taken_where_every_run_was_evaluated():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,17 +44,26 @@ def draw_amounts(experiment: Experiment, results: Results, grid: Grid, path: Pat
             drawn = True
     axes.set(xlabel='real transitions', ylabel='return on the unchanged model')
     axes.grid(alpha=0.3)
-    return drawn and _finish(figure, axes, experiment, path)
+    if drawn:
+        _name_colours(figure, [axes], experiment.title)
+        figure.savefig(path, dpi=110)
+    return drawn
 
 
 def draw_curves(experiment: Experiment, results: Results, grid: Grid, path: Path) -> bool:
-    """Draw the learning curves of each line of which there is a run; False where there is none.
-
-    That is figure 7, and what lies behind the tables.
-    """
-    steps, lines = grid.settings.steps, lines_to_draw(experiment, results, grid.settings.steps)
-    if not lines:
+    """Draw figure 7, or the learning curves behind a table; False where there is no run."""
+    figure = curves_figure(experiment, results, grid.settings.steps)
+    if figure is None:
         return False
+    figure.savefig(path, dpi=110)
+    return True
+
+
+def curves_figure(experiment: Experiment, results: Results, steps: int) -> Figure | None:
+    """Return a panel of learning curves for each of `lines_to_draw`; None without any."""
+    lines = lines_to_draw(experiment, results, steps)
+    if not lines:
+        return None
     across = min(len(lines), PANELS_ACROSS)
     down = -(-len(lines) // across)
     width = 9.0 if across == 1 else 4.6 * across
@@ -69,27 +78,35 @@ def draw_curves(experiment: Experiment, results: Results, grid: Grid, path: Path
         axes.grid(alpha=0.3)
     for axes in panels[len(lines) :]:
         axes.set_axis_off()
-    for axes in panels[-across:]:
+    for axes in panels[max(0, len(lines) - across) : len(lines)]:
         axes.set_xlabel('thousand updates')
+        axes.tick_params(labelbottom=True)
     figure.supylabel('return on the unchanged model', fontsize=10)
-    fullest = max(panels, key=lambda axes: len(axes.get_legend_handles_labels()[1]))
-    title = f'; mean over seeds, and each (a band of ± deviation from {MANY} on)'
-    return _finish(figure, fullest, experiment, path, title)
+    note = f'mean over seeds; each seed beside it, from {MANY} on the deviation'
+    _name_colours(figure, list(panels[: len(lines)]), f'{experiment.title}\n{note}')
+    return figure
 
 
 def lines_to_draw(experiment: Experiment, results: Results, steps: int) -> list[Line]:
-    """Return the lines with a run that no other line shares; where there is none, with any run."""
+    """Return the fewest lines, in order, that show every run: those with one of their own first.
+
+    SAC reads no dataset, so that its runs stand in several lines of table 1.
+    """
     runs = [
         {
-            canonical(entry.cell)
-            for entry in entries
-            if len(curves_of(entry.cell, results, steps)[0])
+            cell
+            for cell in (canonical(entry.cell) for entry in entries)
+            if results.of_cell(cell, steps)
         }
         for _, entries in experiment.lines
     ]
     times = Counter(cell for cells in runs for cell in cells)
-    own = [any(times[cell] == 1 for cell in cells) for cells in runs]
-    wanted = own if any(own) else [bool(cells) for cells in runs]
+    wanted = [any(times[cell] == 1 for cell in cells) for cells in runs]
+    shown = {cell for cells, own in zip(runs, wanted, strict=True) if own for cell in cells}
+    for place, cells in enumerate(runs):
+        if cells - shown:
+            wanted[place] = True
+            shown |= cells
     return list(itertools.compress(experiment.lines, wanted))
 
 
@@ -126,14 +143,13 @@ def _curve(axes: Axes, updates: np.ndarray, returns: np.ndarray, name: str, colo
         axes.plot(updates, returns.T, color=colour, alpha=0.35, linewidth=0.8)
 
 
-def _finish(
-    figure: Figure, axes: Axes, experiment: Experiment, path: Path, title: str = ''
-) -> bool:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc='outside lower center', ncols=max(len(labels), 1))
-    figure.suptitle(experiment.title + title)
-    figure.savefig(path, dpi=110)
-    return True
+def _name_colours(figure: Figure, panels: Sequence[Axes], title: str) -> None:
+    named: dict = {}
+    for axes in panels:
+        handles, labels = axes.get_legend_handles_labels()
+        named |= dict(zip(labels, handles, strict=True))
+    figure.legend(list(named.values()), list(named), loc='outside lower center', ncols=len(named))
+    figure.suptitle(title, fontsize=11)
 
 
 OWN: dict[str, Callable[[Experiment, Results, Grid, Path], bool]] = {

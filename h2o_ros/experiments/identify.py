@@ -24,6 +24,7 @@ from h2o_ros.sim.prediction import FIELDS
 from h2o_ros.sim.recording import Recording, from_transitions, read_text
 from h2o_ros.task import load_task
 
+SMALL = 10**6  # bytes of a file and two pictures
 COLUMNS = ['x', 'x_dot', 'theta', 'theta_dot', 'torque', 'done']
 
 
@@ -46,7 +47,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     recorded.add_argument('--recording', help='or a text file, one control step a row')
     parser.add_argument('--task', default='standing_still', help='whose fields the bag holds')
     parser.add_argument('--columns', nargs='+', default=COLUMNS, help='of the file, in order')
-    parser.add_argument('--rate', type=float, default=200.0, help='rows of the file per second')
+    parser.add_argument('--rate', type=_rate, default=200.0, help='rows of the file per second')
     parser.add_argument(
         '--wheel-angle-to',
         choices=('floor', 'body'),
@@ -63,7 +64,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def read(options: argparse.Namespace) -> Recording:
     """Return the recording that the command line names; BagError, ConfigurationError."""
-    if options.recording:
+    if options.recording is not None:
         floor = options.wheel_angle_to == 'floor'
         return read_text(options.recording, options.columns, 1.0 / options.rate, floor)
     task = load_task(options.task)
@@ -71,31 +72,46 @@ def read(options: argparse.Namespace) -> Recording:
     if missing:
         raise ConfigurationError(
             f'--task {task.name}: a virtual robot is fitted to {", ".join(FIELDS)}, of which it '
-            f'has no {", ".join(missing)}; give one that has, as standing_still: it reads the '
-            'same topics'
+            f'has no {", ".join(missing)}; give one that has, as standing_still'
         )
     dataset = load_bags(chosen_bags(options.bag, task), task)
     print(dataset.report)
     return from_transitions(dataset.transitions, task)
 
 
+def output_file(name: str) -> Path:
+    """Return the YAML file to write, its folder made; ConfigurationError where it cannot be."""
+    path = Path(name)
+    if path.suffix not in ('.yaml', '.yml') or path.is_dir():
+        raise ConfigurationError(f'--output {name}: expected the name of a .yaml file')
+    return prepare_output_folder(path.parent, SMALL) / path.name
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if rate <= 0.0 or not (1000.0 / rate).is_integer():
+        raise argparse.ArgumentTypeError(f'expected one of whole milliseconds a row, got {text}')
+    return rate
+
+
 def _run(options: argparse.Namespace) -> None:
-    prepare_output_folder(Path(options.output).parent)  # before minutes of fitting
+    # Before minutes of fitting.
+    output = output_file(options.output)
+    pictures = prepare_output_folder(options.pictures, SMALL) if options.pictures else None
     recording = read(options)
     start = load_parameters(options.start, options.robot)
     found, kept_out = identify(recording, start, options.robot)
     names = (options.recording or options.bag or 'the demonstration').split(',')
-    name = ', '.join(Path(name).name for name in names)
-    write_parameters(found.parameters, found, name, Path(options.output))
+    name = ', '.join(Path(name).absolute().name for name in names)
+    write_parameters(found.parameters, found, name, output)
     folder = robot_folder(options.robot)
     opened = compare_open_loop(folder, found.parameters, kept_out)
     closed = compare_closed_loop(folder / 'virtual_robot.xml', found.parameters, recording)
     from h2o_ros.sim import comparison_report  # matplotlib takes a second, and tests need none
 
     print(comparison_report.report_text(found, opened, closed, recorded_hand(recording)))
-    written = [options.output]
-    if options.pictures:
-        pictures = prepare_output_folder(options.pictures)
+    written = [str(output)]
+    if pictures:
         comparison_report.draw_open_loop(opened, pictures / 'virtual_robot_open_loop.png')
         comparison_report.draw_closed_loop(closed, pictures / 'virtual_robot_closed_loop.png')
         written += [str(pictures / 'virtual_robot_open_loop.png')]

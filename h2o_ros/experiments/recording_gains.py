@@ -10,6 +10,8 @@ final policies are judged on the robot that was recorded. docs/wheel_legged.md h
 from __future__ import annotations
 
 import argparse
+import itertools
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,14 @@ import yaml
 
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.trainer import Trainer
+from h2o_ros.configuration import build
+from h2o_ros.errors import ConfigurationError, H2OError
 from h2o_ros.experiments.comparison import passes
-from h2o_ros.experiments.training import evaluate, train
-from h2o_ros.experiments.wheel_legged import EPISODES, row
+from h2o_ros.experiments.training import train
+from h2o_ros.experiments.wheel_legged import judge
 from h2o_ros.report.output import prepare_output_folder
 from h2o_ros.robot.balance import SOFT
-from h2o_ros.robot.description import load_parameters
+from h2o_ros.robot.description import RobotParameters, load_parameters
 from h2o_ros.robot.operator import ScriptedOperator
 from h2o_ros.robot.pilot import FIRM
 from h2o_ros.sim.simulator import make_simulator
@@ -44,9 +48,15 @@ HEAD = (
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser('h2o_ros.experiments.recording_gains', description=__doc__)
+    parser = argparse.ArgumentParser(
+        'h2o_ros.experiments.recording_gains',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('--task', default='standing_still')
-    parser.add_argument('--delays', default='0.005,0.008', help='of the torque, s, by commas')
+    parser.add_argument(
+        '--delays', type=_numbers, default='0.005,0.008', help='of the torque, s, by commas'
+    )
     parser.add_argument('--steps', type=int, default=100_000, help='of each recording')
     parser.add_argument('--algorithm', default='h2o')
     parser.add_argument('--seeds', type=int, default=4)
@@ -57,28 +67,46 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Record, train and judge each pair of delay and gains; print and write the table."""
+    """Print and write the table; return the exit code."""
     options = parse(arguments)
+    try:
+        run(options)
+    except H2OError as err:
+        print(f'error: {err}', file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(options: argparse.Namespace) -> None:
+    """Record, train and judge each pair of delay and gains."""
     torch.set_num_threads(1)
     task = load_task(options.task)
+    if task.robot != 'wheel_legged':
+        raise ConfigurationError(
+            f'--task {task.name}: its robot is not held by a balance controller; '
+            'give standing_still or moving_straight'
+        )
+    overrides = {'updates_total': options.updates} if options.updates else {}
+    config = load_config(options.algorithm, task, **overrides)
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
     folder = prepare_output_folder(options.output)
+    robots = {delay: slower_robot(delay, folder) for delay in options.delays}
     print('\n'.join(HEAD), flush=True)
     lines = []
-    for delay in map(float, options.delays.split(',')):
-        robot = slower_robot(delay, folder)
-        for gains in GAINS:
-            recorded = record(task, robot, gains, options.steps)
-            rows = judge(task, robot, recorded, options)
-            lines.append(line(task, delay, gains, recorded, rows))
-            print(lines[-1], flush=True)
+    for (delay, robot), gains in itertools.product(robots.items(), GAINS):
+        recorded = record(task, robot, gains, options.steps)
+        trainer = Trainer(config, task, recorded, seeds)
+        train(trainer, task, seeds)
+        lines.append(line(task, delay, gains, recorded, judge(trainer, [robot])))
+        print(lines[-1], flush=True)
     (folder / 'table.md').write_text('\n'.join([*HEAD, *lines]) + '\n', encoding='utf-8')
     print(f'written: {options.output}/table.md')
-    return 0
 
 
 def slower_robot(delay: float, folder: Path) -> str:
     """Write the standard robot with another delay of its torque, s; return the file's path."""
-    parameters = replace(load_parameters('standard'), torque_delay=delay)
+    standard = asdict(load_parameters('standard'))
+    parameters = build(RobotParameters, {**standard, 'torque_delay': delay}, '--delays')
     path = folder / f'delay_{delay:g}.yaml'
     path.write_text(yaml.safe_dump(asdict(parameters), sort_keys=False), encoding='utf-8')
     return str(path)
@@ -97,25 +125,6 @@ def record(task: Task, robot: str, gains: str, steps: int) -> Transitions:
     return concatenate(rows)
 
 
-def judge(
-    task: Task, robot: str, real: Transitions, options: argparse.Namespace
-) -> list[dict[str, Any]]:
-    """Train all seeds from a recording; return the figures of each final policy."""
-    overrides = {'updates_total': options.updates} if options.updates else {}
-    config = load_config(options.algorithm, task, **overrides)
-    seeds = range(options.first_seed, options.first_seed + options.seeds)
-    trainer = Trainer(config, task, real, seeds)
-    train(trainer, task, seeds)
-    return [
-        row(
-            seed,
-            robot,
-            evaluate(trainer.policy(index), task, robot, EPISODES, seed=1000 + seed),
-        )
-        for index, seed in enumerate(seeds)
-    ]
-
-
 def line(
     task: Task, delay: float, gains: str, recorded: Transitions, rows: list[dict[str, Any]]
 ) -> str:
@@ -128,6 +137,13 @@ def line(
         f'| {1e3 * delay:g} ms | {gains} | {tremble:.3f} | {np.sum(recorded.terminated)} '
         f'| {sum(map(passes, rows))} of {len(rows)} | {survived} | {torque} |'
     )
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(word) for word in text.split(',')]
+    except ValueError as err:
+        raise argparse.ArgumentTypeError(f'expected numbers by commas, got {text!r}') from err
 
 
 if __name__ == '__main__':

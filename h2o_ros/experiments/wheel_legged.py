@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +93,6 @@ def run(
     train(trainer, task, seeds, environments=options.environments)
     seconds = time.monotonic() - began
     metrics = {name: np.asarray(values).tolist() for name, values in trainer.metrics().items()}
-    rows = []
-    for index, seed in enumerate(seeds):
-        policy = trainer.policy(index)
-        for robot in robots(options.robot):
-            rows.append(
-                row(seed, robot, evaluate(policy, task, robot, EPISODES, seed=1000 + seed))
-            )
     return {
         'algorithm': Path(algorithm).stem,
         'task': task.name,
@@ -108,8 +102,19 @@ def run(
         'seconds': seconds,
         'configuration': config.as_mapping(),
         'metrics': metrics,
-        'rows': rows,
+        'rows': judge(trainer, robots(options.robot)),
     }
+
+
+def judge(trainer: Trainer, models: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the figures of each seed's policy on each of these robots."""
+    rows = []
+    for index, seed in enumerate(trainer.seeds):
+        policy = trainer.policy(index)
+        for model in models:
+            episodes = evaluate(policy, trainer.task, model, EPISODES, seed=1000 + seed)
+            rows.append(row(seed, model, episodes))
+    return rows
 
 
 def robots(robot: str) -> tuple[str, ...]:

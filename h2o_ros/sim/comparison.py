@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import welch
 
+from h2o_ros.errors import SimulationError
 from h2o_ros.robot.description import RobotParameters
 from h2o_ros.sim.plants import VirtualPlant
 from h2o_ros.sim.prediction import (
@@ -65,12 +66,24 @@ class ClosedLoop:
     period: float
 
 
+def open_loop_windows(recording: Recording, largest_torque: float = 3.0) -> np.ndarray:
+    """Return the rows (W,) from which 0.25 s can be predicted; SimulationError without any."""
+    steps = round(LOOKAHEAD / recording.period)
+    starts = recording.windows(WARM_ROWS, steps, 5, largest_torque)
+    if not len(starts):
+        raise SimulationError(
+            f'the {len(recording)} rows kept out of the fit have no {WARM_ROWS + steps} in a row '
+            f'without a break or a torque beyond {largest_torque} N·m: record longer'
+        )
+    return starts
+
+
 def compare_open_loop(
     folder: Path, parameters: RobotParameters, recording: Recording, largest_torque: float = 3.0
 ) -> OpenLoop:
     """Predict every fifth row's next 0.25 s with the fit, the idealised simulator and no model."""
+    starts = open_loop_windows(recording, largest_torque)
     steps = round(LOOKAHEAD / recording.period)
-    starts = recording.windows(WARM_ROWS, steps, 5, largest_torque)
     predictions = {
         'virtual robot': predict_virtual(
             folder / 'virtual_robot.xml', parameters, recording, starts, steps

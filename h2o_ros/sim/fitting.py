@@ -78,8 +78,8 @@ def fit(
     starts = recording.windows(WARM_ROWS, steps, max(1, steps // 2), largest_torque)
     if len(starts) < 10:
         raise SimulationError(
-            f'the recording has {len(starts)} unbroken windows of {steps} steps; '
-            'expected 10 or more: record longer'
+            f'the recording has {len(starts)} windows of {steps} steps without a break or a '
+            f'torque beyond {largest_torque} N·m; expected 10 or more: record longer'
         )
     starts = starts[np.unique(np.linspace(0, len(starts) - 1, windows).astype(int))]
     problem = _Problem(recording, path, bounds, starts, steps)
@@ -191,7 +191,8 @@ def sensor_steps(recording: Recording) -> dict[str, float]:
     def step(series: np.ndarray) -> float:
         gaps = np.diff(np.unique(np.round(series, 7)))
         # Values at the edge stand further apart than one step; float32 files differ by 1e-7.
-        return float(np.quantile(gaps[gaps > 1e-6], 0.25))
+        apart = gaps[gaps > 1e-6]
+        return float(np.quantile(apart, 0.25)) if len(apart) else 0.0
 
     return {
         'theta_step': step(recording.theta),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from h2o_ros.errors import SimulationError
 from h2o_ros.robot.description import RobotParameters, robot_folder
+from h2o_ros.sim.comparison import open_loop_windows
 from h2o_ros.sim.fitting import Fit, fit, sensor_noise, sensor_steps, torque_noise
 from h2o_ros.sim.recording import Recording
 
@@ -28,6 +29,7 @@ def identify(
     """Fit physics, noise and resolution to the first part of a recording; return also the rest."""
     cut = round(fit_share * len(recording))
     used, kept_out = recording.part(0, cut), recording.part(cut, len(recording))
+    open_loop_windows(kept_out)  # refused before minutes of fitting
     path = robot_folder(robot) / 'virtual_robot.xml'
     found = fit(used, path, start, progress=progress)
     seen = {**sensor_noise(used), **sensor_steps(used)}
