@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from h2o_ros.errors import H2OError
+from h2o_ros.errors import exit_code_of
 
 # name: (what it does, module:function that takes the remaining arguments)
 COMMANDS = {
@@ -43,17 +43,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     module, function = COMMANDS[words[0]][1].split(':')
     try:
-        code = getattr(importlib.import_module(module), function)(words[1:])
-    except H2OError as err:
-        print(f'error: {err}', file=sys.stderr)
-        return 2
+        return exit_code_of(lambda: getattr(importlib.import_module(module), function)(words[1:]))
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # The reader of our output is gone, as in `h2o launch -s FILE | head`.
         sys.stderr.close()
         return 141
-    return code or 0
 
 
 def usage() -> str:

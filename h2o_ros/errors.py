@@ -1,5 +1,10 @@
 """Faults that a user can cause or meet; the message is one line that names the way out."""
 
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
 
 class H2OError(Exception):
     """Base of the package's own exceptions; command lines print it without a traceback."""
@@ -27,3 +32,12 @@ class SimulationError(H2OError):
 
 class RobotError(H2OError):
     """Motors, bus or sensors do not answer as they must."""
+
+
+def exit_code_of(command: Callable[[], int | None]) -> int:
+    """Run a command line; return its exit code, 2 with one line for a user's mistake."""
+    try:
+        return command() or 0
+    except H2OError as err:
+        print(f'error: {err}', file=sys.stderr)
+        return 2

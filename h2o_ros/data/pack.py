@@ -17,7 +17,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from h2o_ros.data.bags import Bag
 from h2o_ros.data.compression import compress
 from h2o_ros.data.rosbags_backend import typestore_for
-from h2o_ros.errors import BagError, H2OError
+from h2o_ros.errors import BagError, exit_code_of
 
 
 def pack_bag(source: str | Path, target: str | Path, level: int = 19) -> None:
@@ -69,12 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('source', help='a finished bag')
     parser.add_argument('target', help='folder of the new bag')
     options = parser.parse_args(arguments)
-    try:
-        pack_bag(options.source, options.target)
-    except H2OError as err:
-        print(f'error: {err}', file=sys.stderr)
-        return 2
-    return 0
+    return exit_code_of(lambda: pack_bag(options.source, options.target))
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ import numpy as np
 
 from h2o_ros.data.encode import write_columns
 from h2o_ros.data.hdf5 import open_hdf5
-from h2o_ros.errors import BagError, H2OError
+from h2o_ros.errors import BagError, exit_code_of
 from h2o_ros.task import Task, load_task
 
 START = 1_000_000_000  # ns, stamp of the first row; zero would read as a stamp never set
@@ -228,11 +228,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run `h2o import-recording`, or `python -m h2o_ros.data.recordings`."""
     parser = argparse.ArgumentParser(prog='h2o import-recording')
     add_arguments(parser)
-    try:
-        return run(parser.parse_args(arguments))
-    except H2OError as err:
-        print(f'error: {err}', file=sys.stderr)
-        return 2
+    options = parser.parse_args(arguments)
+    return exit_code_of(lambda: run(options))
 
 
 if __name__ == '__main__':

@@ -13,7 +13,7 @@ import argparse
 import dataclasses
 import sys
 
-from h2o_ros.errors import ConfigurationError, H2OError
+from h2o_ros.errors import ConfigurationError, exit_code_of
 from h2o_ros.experiments.catalogue import Experiment, experiments, find_experiment, own
 from h2o_ros.experiments.cells import DEMONSTRATION, Cell, Datasets, canonical
 from h2o_ros.experiments.grid import Grid, run_here
@@ -65,18 +65,19 @@ def main(words: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     words = sys.argv[1:] if words is None else words
     try:
-        if not words or words[0] == 'list':
-            print(listing())
-            return 0
-        if words[0] == 'merge':
-            return merge(words[1:])
-        return run(parse(words))
-    except H2OError as err:
-        print(f'error: {err}', file=sys.stderr)
-        return 2
+        return exit_code_of(lambda: _follow(words))
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output is gone, as in `... | head`
         return 141
+
+
+def _follow(words: list[str]) -> int:
+    if not words or words[0] == 'list':
+        print(listing())
+        return 0
+    if words[0] == 'merge':
+        return merge(words[1:])
+    return run(parse(words))
 
 
 def run(options: argparse.Namespace) -> int:

@@ -152,7 +152,7 @@ def _name_colours(figure: Figure, panels: Sequence[Axes], title: str) -> None:
     figure.suptitle(title, fontsize=11)
 
 
-OWN: dict[str, Callable[[Experiment, Results, Grid, Path], bool]] = {
+NO_CURVES: dict[str, Callable[[Experiment, Results, Grid, Path], bool]] = {
     'figure3': draw_gap,
     'figure6': draw_amounts,
 }
@@ -160,4 +160,4 @@ OWN: dict[str, Callable[[Experiment, Results, Grid, Path], bool]] = {
 
 def draw(experiment: Experiment, results: Results, grid: Grid, path: Path) -> bool:
     """Draw an experiment's figure, learning curves where it has no other; False: nothing to."""
-    return OWN.get(experiment.name, draw_curves)(experiment, results, grid, path)
+    return NO_CURVES.get(experiment.name, draw_curves)(experiment, results, grid, path)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import yaml
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.configuration import build
-from h2o_ros.errors import ConfigurationError, H2OError
+from h2o_ros.errors import ConfigurationError, exit_code_of
 from h2o_ros.experiments.comparison import passes
 from h2o_ros.experiments.training import train
 from h2o_ros.experiments.wheel_legged import judge
@@ -69,12 +68,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Print and write the table; return the exit code."""
     options = parse(arguments)
-    try:
-        run(options)
-    except H2OError as err:
-        print(f'error: {err}', file=sys.stderr)
-        return 2
-    return 0
+    return exit_code_of(lambda: run(options))
 
 
 def run(options: argparse.Namespace) -> None:
