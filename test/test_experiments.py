@@ -9,7 +9,7 @@ import pytest
 
 from h2o_ros.data.demonstration import chosen_bags, demonstration_bag
 from h2o_ros.errors import BagError, ConfigurationError
-from h2o_ros.experiments import recording_gains, train, training, wheel_legged
+from h2o_ros.experiments import real_world, recording_gains, train, training, wheel_legged
 from h2o_ros.experiments.comparison import passes
 from h2o_ros.launching.command import load_graph
 from h2o_ros.launching.installation import find_launch_file
@@ -141,3 +141,22 @@ def test_passing_needs_survival_place_and_calm():
     assert not passes(row | {'mean_abs_x': 1.0})
     assert not passes(row | {'mean_abs_action': 1.0})
     assert passes(row | {'mean_abs_x': float('nan')})
+
+
+@pytest.mark.parametrize(
+    ('experiment', 'words', 'expected'),
+    [
+        (wheel_legged, ['--task', 'dancing'], ["'dancing'", 'standing_still']),
+        (wheel_legged, ['--algorithms', 'magic'], ["'magic'", 'h2o_paper']),
+        (wheel_legged, ['--bag', '/nowhere/bag'], ['/nowhere/bag']),
+        (real_world, ['--tasks', 'dancing'], ["'dancing'", 'standing_still']),
+        (real_world, ['--output', '/dev/null/x'], ['/dev/null/x']),
+        (recording_gains, ['--task', 'half_cheetah'], ['half_cheetah', 'standing_still']),
+        (recording_gains, ['--delays', '-1'], ['torque_delay', '-1']),
+    ],
+)
+def test_a_mistake_is_one_line(experiment, words, expected, tmp_path, capsys):
+    assert experiment.main(['--output', str(tmp_path / 'runs'), *words]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith('error: ') and said.count('\n') == 1
+    assert all(word in said for word in expected), said

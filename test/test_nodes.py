@@ -387,6 +387,47 @@ def test_policy_server_answers_and_refuses(
     assert server.returncode == 0
 
 
+LISTENER = """
+import rclpy
+from h2o_ros.msg import TransitionBatch
+from h2o_ros.nodes.common import EVERY
+rclpy.init()
+node = rclpy.create_node('listener')
+node.create_subscription(TransitionBatch, 'transitions', lambda message: None, EVERY)
+rclpy.spin(node)
+"""
+
+
+def test_the_simulator_outlives_a_listener_that_was_killed(
+    processes, node_environment, ros_domain, wait_until, tmp_path
+):
+    """DDS keeps 5,000 messages for it, refuses the next, and forgets it after 20 s."""
+    parts = [
+        processes.start_node('sim_bridge', node_environment),
+        processes.start_node('policy_server', node_environment),
+    ]
+    program = tmp_path / 'listener.py'  # not -c, which finds the sources before the built package
+    program.write_text(LISTENER)
+    listener = processes.start([sys.executable, str(program)], env=node_environment)
+    with listening(ros_domain) as node:
+        batches = collect(node, TransitionBatch, 'transitions', EVERY)
+        policies = node.create_publisher(PolicyMessage, 'policy', LATCHED)
+        policies.publish(policy_to_message(untrained_policy(), 1, node.get_clock().now().to_msg()))
+        wait_until(lambda: node.count_subscribers('/transitions') == 2, 20, 'both listeners')
+        budgets = node.create_publisher(RolloutBudget, 'rollout_budget', LATCHED)
+        budgets.publish(RolloutBudget(session=1, steps=2**40, seed=1))
+        wait_until(lambda: len(batches) > 10, 20, 'the first steps')
+        listener.kill()
+        wait_until(lambda: len(batches) > 5200, 90, 'steps beyond those kept for the dead')
+        counts = [batch.last_step for batch in batches]
+        assert counts == list(range(32, 32 * len(counts) + 1, 32)), 'one lost or twice'
+    parts[0].send_signal(signal.SIGINT)
+    text, _ = parts[0].communicate(timeout=20)
+    assert 'a listener of transitions hangs or was killed' in text
+    parts[1].send_signal(signal.SIGINT)
+    assert [part.wait(timeout=20) for part in parts] == [0, 0]
+
+
 @pytest.mark.parametrize(
     ('node', 'words', 'expected'),
     [

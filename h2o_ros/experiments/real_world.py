@@ -19,7 +19,7 @@ from pathlib import Path
 from h2o_ros.data.dataset import load_bags
 from h2o_ros.data.streams import POLICY
 from h2o_ros.data.takes import takes_in
-from h2o_ros.errors import BagError, RobotError
+from h2o_ros.errors import BagError, RobotError, exit_code_of
 from h2o_ros.experiments.real_world_pictures import Deployment, draw_deployments, draw_recording
 from h2o_ros.report.output import prepare_output_folder
 from h2o_ros.task import Task, load_task
@@ -52,8 +52,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do what is missing, then draw."""
+    """Run the experiment; return the exit code."""
     options = parse(arguments)
+    return exit_code_of(lambda: run(options))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Do what is missing, then draw."""
     output = prepare_output_folder(options.output)
     for name in options.tasks.split(','):
         task, folder = load_task(name), output / name
@@ -65,7 +70,6 @@ def main(arguments: list[str] | None = None) -> int:
             deployments.append(deploy(task, policy, algorithm, folder / algorithm, options))
         draw_deployments(task, deployments, SECONDS.get(name, 30.0), output / f'{name}.png')
         print(f'written: {output / name}.png, {output / name}_rewards.png', flush=True)
-    return 0
 
 
 def record(task: Task, folder: Path, options: argparse.Namespace) -> list[Path]:
@@ -110,6 +114,7 @@ def train(
             '--updates', str(options.updates), '--robot', options.model,
             '--output', str(policy.parent),
         )  # fmt: skip
+        demand(policy)
     return policy
 
 
@@ -129,6 +134,7 @@ def deploy(
             f'output:={output}',
             *OPEN_SHADOW,
         )
+        demand(output / 'drive.json')
     document = json.loads((output / 'drive.json').read_text(encoding='utf-8'))
     return Deployment(algorithm, driven_by_policy(output, task), document)
 
@@ -144,6 +150,12 @@ def driven_by_policy(output: Path, task: Task) -> Transitions | None:
         parts.append(dataset.transitions.select(dataset.sources == POLICY))
     rows = concatenate(parts) if parts else None
     return rows if rows is not None and len(rows) else None
+
+
+def demand(path: Path) -> None:
+    """RobotError where a command did not leave its file."""
+    if not path.exists():
+        raise RobotError(f'{path}: was not written; what is printed above says why')
 
 
 def launch(file: str, *words: str) -> None:

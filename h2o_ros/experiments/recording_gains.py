@@ -19,13 +19,12 @@ import numpy as np
 import torch
 import yaml
 
-from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.configuration import build
 from h2o_ros.errors import ConfigurationError, exit_code_of
 from h2o_ros.experiments.comparison import passes
 from h2o_ros.experiments.training import train
-from h2o_ros.experiments.wheel_legged import judge
+from h2o_ros.experiments.wheel_legged import chosen, judge
 from h2o_ros.report.output import prepare_output_folder
 from h2o_ros.robot.balance import SOFT
 from h2o_ros.robot.description import RobotParameters, load_parameters
@@ -80,9 +79,7 @@ def run(options: argparse.Namespace) -> None:
             f'--task {task.name}: its robot is not held by a balance controller; '
             'give standing_still or moving_straight'
         )
-    overrides = {'updates_total': options.updates} if options.updates else {}
-    config = load_config(options.algorithm, task, **overrides)
-    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    config, seeds = chosen(options.algorithm, task, options)
     folder = prepare_output_folder(options.output)
     robots = {delay: slower_robot(delay, folder) for delay in options.delays}
     print('\n'.join(HEAD), flush=True)

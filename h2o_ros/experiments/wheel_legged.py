@@ -19,10 +19,12 @@ import numpy as np
 import torch
 
 from h2o_ros.algorithms.config import load_config
+from h2o_ros.algorithms.settings import AlgorithmConfig
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.data.dataset import load_bags
 from h2o_ros.data.demonstration import chosen_bags
 from h2o_ros.episodes import Episodes
+from h2o_ros.errors import exit_code_of
 from h2o_ros.experiments.comparison import draw_comparison, write_table
 from h2o_ros.experiments.training import evaluate, evaluate_controller, train
 from h2o_ros.report.output import prepare_output_folder
@@ -58,8 +60,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what is missing, then write the table and the picture."""
+    """Run the comparison; return the exit code."""
     options = parse(arguments)
+    return exit_code_of(lambda: compare(options))
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Run what is missing, then write the table and the picture."""
     torch.set_num_threads(1)
     task = load_task(options.task)
     folder = prepare_output_folder(options.output)
@@ -78,16 +85,13 @@ def main(arguments: list[str] | None = None) -> int:
     write_table(results, folder / 'table.md')
     draw_comparison(results, folder / 'comparison.png')
     print(f'written: {options.output}/table.md and comparison.png')
-    return 0
 
 
 def run(
     algorithm: str, task: Task, real: Transitions, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Train one algorithm on all seeds and judge each final policy on every robot."""
-    overrides = {'updates_total': options.updates} if options.updates else {}
-    config = load_config(algorithm, task, **overrides)
-    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    config, seeds = chosen(algorithm, task, options)
     began = time.monotonic()
     trainer = Trainer(config, task, real, seeds, options.device)
     train(trainer, task, seeds, environments=options.environments)
@@ -104,6 +108,15 @@ def run(
         'metrics': metrics,
         'rows': judge(trainer, robots(options.robot)),
     }
+
+
+def chosen(
+    algorithm: str, task: Task, options: argparse.Namespace
+) -> tuple[AlgorithmConfig, range]:
+    """Return the configuration and the seeds by --updates, --first-seed and --seeds."""
+    overrides = {'updates_total': options.updates} if options.updates else {}
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    return load_config(algorithm, task, **overrides), seeds
 
 
 def judge(trainer: Trainer, models: Sequence[str]) -> list[dict[str, Any]]:

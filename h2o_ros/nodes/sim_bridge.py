@@ -9,7 +9,16 @@ import numpy as np
 
 from h2o_ros.configuration import setting
 from h2o_ros.msg import Action, Observation, RolloutBudget, TransitionBatch
-from h2o_ros.nodes.common import EVERY, LATCHED, LATEST, BaseNode, run, to_floats, to_rows
+from h2o_ros.nodes.common import (
+    EVERY,
+    LATCHED,
+    LATEST,
+    BaseNode,
+    has_published,
+    run,
+    to_floats,
+    to_rows,
+)
 from h2o_ros.nodes.conversions import budget_from_message, transitions_to_message
 from h2o_ros.pacing import Allowance
 from h2o_ros.sim.simulator import make_simulator
@@ -53,6 +62,7 @@ class SimBridge(BaseNode):
         self._step = 0
         self._awaiting = False
         self._sent_at = 0.0
+        self._held: TransitionBatch | None = None  # what could not be published yet
         self._observation = self.create_publisher(Observation, 'observation', LATEST)
         self._transitions = self.create_publisher(TransitionBatch, 'transitions', EVERY)
         self.create_subscription(RolloutBudget, 'rollout_budget', self._on_budget, LATCHED)
@@ -62,12 +72,12 @@ class SimBridge(BaseNode):
     def _on_budget(self, message: RolloutBudget) -> None:
         if self._allowance.update(budget_from_message(message)):
             self._simulator.reset(message.seed or self._settings.seed)
-            self._awaiting = False
+            self._awaiting, self._held = False, None
         self._offer()
 
     def _offer(self) -> None:
         heard = self._transitions.get_subscription_count() > 0
-        if self._awaiting or not heard or not self._allowance.may_step():
+        if self._awaiting or self._held or not heard or not self._allowance.may_step():
             return
         self._step += 1
         self._awaiting = True
@@ -84,7 +94,9 @@ class SimBridge(BaseNode):
         self._observation.publish(message)
 
     def _resend(self) -> None:
-        """Send an unanswered observation again; begin where the learner was not there yet."""
+        """Send again what was not answered or taken; begin where the learner was not there yet."""
+        if self._held:
+            self._deliver(self._held)
         if self._awaiting and time.monotonic() - self._sent_at > RESEND_AFTER:
             self._send()
         self._offer()
@@ -121,7 +133,17 @@ class SimBridge(BaseNode):
         message.last_step = self._allowance.taken
         message.policy_version = action.policy_version
         message.batch = self._simulator.batch
-        self._transitions.publish(message)
+        self._deliver(message)
+
+    def _deliver(self, message: TransitionBatch) -> None:
+        """Publish transitions; hold them, and take no step, while they cannot go out."""
+        self._held = None if has_published(self._transitions, message) else message
+        if self._held:
+            self.get_logger().warning(
+                'a listener of transitions hangs or was killed; the robots wait until it goes on '
+                'or DDS drops it',
+                throttle_duration_sec=5.0,
+            )
 
 
 def main() -> None:
