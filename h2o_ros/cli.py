@@ -11,6 +11,10 @@ from h2o_ros.errors import exit_code_of
 COMMANDS = {
     'launch': ('run a launch file, as `ros2 launch h2o_ros`', 'h2o_ros.launching.command:main'),
     'run': ('run one node, as `ros2 run h2o_ros`', 'h2o_ros.launching.run_node:main'),
+    'call': (
+        "call a node's service, or list them, as `ros2 service`",
+        'h2o_ros.launching.run_node:call',
+    ),
     'train': ('train in one process, without ROS', 'h2o_ros.experiments.train:main'),
     'import-recording': (
         'make a bag from text or HDF5 columns',

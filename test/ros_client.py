@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import rclpy
-from rcl_interfaces.srv import GetParameterTypes
 from rclpy.client import Client
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.node import Node, NodeNameNonExistentError
+from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from h2o_ros.nodes.call import is_acquainted
 from h2o_ros.nodes.common import EVERY
 
 
@@ -72,32 +72,11 @@ def ask(
 
 
 def await_acquaintance(node: Node, client: Client, wait_until: Callable[..., None]) -> None:
-    """Return once the node that offers a client's service knows of the client, too.
+    """Return once the node that offers a client's service knows of the client, too."""
 
-    An answer is lost before. What a node has is announced in the order in which it was made: who
-    answers a newer client knows of this one.
-    """
-    service = node.resolve_service_name(client.srv_name)
-    assert client.wait_for_service(20.0), service
-    wait_until(lambda: owner_of(node, service) != '', 20.0, service)
-    newer = node.create_client(GetParameterTypes, f'{owner_of(node, service)}/get_parameter_types')
-    assert newer.wait_for_service(20.0), newer.srv_name
-    try:
-        for patience in (2.0, 4.0, 8.0, 16.0):
-            future = newer.call_async(GetParameterTypes.Request())
-            with contextlib.suppress(AssertionError):
-                wait_until(future.done, patience)
-                return
-        raise AssertionError(f'{service}: who offers it answers no request')
-    finally:
-        node.destroy_client(newer)
+    def wait(condition: Callable[[], bool], patience: float) -> bool:
+        with contextlib.suppress(AssertionError):
+            wait_until(condition, patience)
+        return condition()
 
-
-def owner_of(node: Node, service: str) -> str:
-    """Return the full name of a node that offers a service, empty where none is known."""
-    for name, namespace in node.get_node_names_and_namespaces():
-        with contextlib.suppress(NodeNameNonExistentError):  # it has just ended
-            offered = dict(node.get_service_names_and_types_by_node(name, namespace))
-            if service in offered:
-                return f'{namespace.rstrip("/")}/{name}'
-    return ''
+    assert is_acquainted(node, client, wait), f'{client.srv_name}: who offers it does not answer'

@@ -28,6 +28,11 @@ def main(words: list[str]) -> int:
     os.execve(sys.executable, command, environment_of_nodes(prefix, os.environ))
 
 
+def call(words: list[str]) -> int:
+    """Become the node that calls a service."""
+    return main(['call', *words])
+
+
 def node_names(folder: Path) -> list[str]:
     """List the nodes that are built."""
     return sorted(path.name for path in folder.iterdir())
