@@ -12,6 +12,7 @@ import pytest
 import yaml
 from result_samples import row
 
+from h2o_ros.algorithms.policy import Policy
 from h2o_ros.data.d4rl import write_d4rl
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.experiments import gap_samples
@@ -19,9 +20,10 @@ from h2o_ros.experiments.__main__ import main, narrowed, parse
 from h2o_ros.experiments.catalogue import experiments, find_experiment
 from h2o_ros.experiments.cells import Cell, Datasets, canonical, configuration, recipe
 from h2o_ros.experiments.grid_progress import GridProgress
-from h2o_ros.experiments.results import Results, RunKey, write_rows
+from h2o_ros.experiments.results import Outcome, Results, RunKey, write_rows
 from h2o_ros.experiments.results_folder import ResultsFolder
-from h2o_ros.experiments.runs import Run, Settings
+from h2o_ros.experiments.runs import EVALUATION_SEED, REALITY, Run, Settings
+from h2o_ros.experiments.training import evaluate
 from h2o_ros.sim.simulator import make_simulator
 from h2o_ros.task import find_task, load_task
 from h2o_ros.transitions import concatenate
@@ -188,11 +190,14 @@ def test_begun_batches_are_found_by_their_seeds(tmp_path):
 
 def test_every_process_joins_what_all_have_finished(tmp_path):
     cell = Cell('sac', 'x', '-', 'gravity')
-    none = np.zeros((0, 5), np.float32)
-    ResultsFolder(tmp_path).add([row(0, cell=cell), row(1, 10, cell=cell)], none)
-    ResultsFolder(tmp_path).add([row(2, cell=cell)], none)
+    none, policies = np.zeros((0, 5), np.float32), {0: b'zero', 1: b'one', 2: b'two'}
+    folder = ResultsFolder(tmp_path)
+    folder.add(Outcome([row(0, cell=cell), row(1, 10, cell=cell)], none, policies))
+    ResultsFolder(tmp_path).add(Outcome([row(2, cell=cell)], none, policies))
     found = Results.read(tmp_path / 'results.csv')
     assert list(found) == [RunKey(cell, 0, 20), RunKey(cell, 2, 20)]  # seed 1 is not through
+    assert folder.policy_of(cell, 2).read_bytes() == b'two'
+    assert not folder.policy_of(cell, 1).exists()
 
 
 # Whole grids
@@ -217,6 +222,11 @@ def test_a_grid_runs_once_and_draws_where_the_gap_is_seen(small, tmp_path, capsy
     seed, update, _, u, q = samples.T
     assert set(seed) == {1} and set(update) == {20, 40}
     assert (u > 0).all() and np.isfinite(q).all() and len(samples) == 2 * gap_samples.KEPT
+    last = Results.read(folder / 'results.csv').final(RunKey(cell, 1, 40))
+    policy = Policy.load(ResultsFolder(folder).policy_of(cell, 1))
+    again = evaluate(policy, load_task(small), REALITY, 2, EVALUATION_SEED + 1)
+    assert last.return_mean == pytest.approx(again.returns.mean(), abs=0.006)  # two decimals
+    assert last.robots == 4
 
     capsys.readouterr()
     before = (folder / 'results.csv').stat().st_mtime_ns
@@ -233,6 +243,8 @@ def test_known_runs_are_not_made_again_but_not_taken_from_other_data(small, tmp_
     capsys.readouterr()
     assert main(words(small, tmp_path / 'b', *known, algorithms='sac')) == 0
     assert '1 runs, 1 of them done' in capsys.readouterr().out
+    assert main([*words(small, tmp_path / 'c', *known, algorithms='sac'), '--robots', '8']) == 2
+    assert 'known results: made with --robots 4, here 8' in capsys.readouterr().err
     assert not (tmp_path / 'b' / 'results.csv').exists()
     cell = canonical(Cell('cql', small, 'halfcheetah-small-v2'))
     write_rows([row(0, 40, 1.0, cell, 40)], tmp_path / 'other.csv')

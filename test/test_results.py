@@ -65,7 +65,7 @@ def test_results_of_two_datasets_of_one_name_are_not_joined():
     [
         (lambda text: text.replace('algorithm,', 'name,', 1), 'not a file of results'),
         (lambda text: '', 'not a file of results'),
-        (lambda text: text.rsplit(',', 2)[0], 'line 2: expected 20 columns'),
+        (lambda text: text.rsplit(',', 2)[0], 'line 2: expected 21 columns'),
         (lambda text: text.replace(',100.00,', ',much,'), "return_mean: expected float, got 'm"),
     ],
 )  # fmt: skip
@@ -88,5 +88,8 @@ def test_merge_joins_files(tmp_path, capsys):
     lines = (tmp_path / 'c.csv').read_text().splitlines()
     assert lines[0] == ','.join(COLUMNS) and len(lines) == 3
     assert [r.return_mean for r in read_rows(tmp_path / 'c.csv')] == [100.0, 300.0]
+    older = [line.rpartition(',')[0] for line in lines]  # of before the last column
+    (tmp_path / 'older.csv').write_text('\n'.join(older))
+    assert [r.robots for r in read_rows(tmp_path / 'older.csv')] == [0, 0]
     assert main(['merge', str(tmp_path / 'd.csv'), '--output', str(tmp_path / 'c.csv')]) == 2
     assert 'd.csv: cannot be read' in capsys.readouterr().err

@@ -9,13 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from h2o_ros.errors import ConfigurationError, H2OError
 from h2o_ros.experiments import cells
 from h2o_ros.experiments.cells import UNUSED, Cell, Datasets
 from h2o_ros.experiments.grid_progress import GridProgress
-from h2o_ros.experiments.results import Results, Row, RunKey
+from h2o_ros.experiments.results import Outcome, Results, RunKey
 from h2o_ros.experiments.results_folder import ResultsFolder
 from h2o_ros.experiments.runs import Run, Settings
 from h2o_ros.locks import FileLock
@@ -90,6 +88,14 @@ class Grid:
                     f'known results: made from another {name} (digest {digest}, here '
                     f'{datasets[name]}); leave --known out, or take the same dataset'
                 )
+        for key in self.known:
+            robots = self.known.final(key).robots
+            simulated = key.cell in self.cells and key.cell.gap != UNUSED
+            if simulated and robots not in (0, self.settings.robots):
+                raise ConfigurationError(
+                    f'known results: made with --robots {robots}, here {self.settings.robots}; '
+                    'give the same, or leave --known out'
+                )
 
 
 def _digests(wanted: Sequence[Cell], data: Datasets) -> dict[str, str]:
@@ -138,14 +144,14 @@ def _run(
     if not run.train(lambda run: progress.at(batch, run.trainer.updates, run.rows), stopping):
         progress.interrupted(batch)
         return False
-    finish(grid, batch, run.rows, run.samples)
+    finish(grid, batch, run.outcome())
     progress.done(batch, run.rows)
     return True
 
 
-def finish(grid: Grid, batch: Batch, rows: Sequence[Row], samples: np.ndarray) -> None:
-    """Keep the rows of a batch that is through, then remove what it needed on the way."""
-    grid.folder.add(rows, samples)
+def finish(grid: Grid, batch: Batch, outcome: Outcome) -> None:
+    """Keep what a batch that is through leaves, then remove what it needed on the way."""
+    grid.folder.add(outcome)
     grid.folder.clear(batch.cell, batch.seeds)
 
 

@@ -11,13 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from h2o_ros.errors import ConfigurationError, H2OError
 from h2o_ros.experiments.cells import Cell, Datasets
 from h2o_ros.experiments.grid import Batch, Grid, finish, interruptible, take
 from h2o_ros.experiments.grid_progress import GridProgress
-from h2o_ros.experiments.results import Row
+from h2o_ros.experiments.results import Outcome
 from h2o_ros.experiments.runs import Run, Settings
 
 WAIT = 0.5  # s between two looks at what has come back
@@ -62,14 +60,14 @@ def run_on_ray(grid: Grid, batches: Sequence[Batch], progress: GridProgress) -> 
 
 def train_batch(
     cell: Cell, seeds: tuple[int, ...], settings: Settings, place: str
-) -> tuple[list[Row], np.ndarray] | str:
+) -> Outcome | str:
     """Train one batch wherever Ray puts it; return its results, or what went wrong."""
     try:
         run = Run(cell, seeds, settings, Path(place), _datasets())
         run.train()
     except H2OError as err:
         return str(err)
-    return run.rows, run.samples
+    return run.outcome()
 
 
 def import_ray() -> Any:
@@ -97,5 +95,5 @@ def _collect(ray: Any, grid: Grid, batch: Batch, reference: Any, progress: GridP
     if isinstance(result, str):
         progress.failed(batch, result)
         return
-    finish(grid, batch, *result)
-    progress.done(batch, result[0])
+    finish(grid, batch, result)
+    progress.done(batch, result.rows)

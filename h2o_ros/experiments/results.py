@@ -14,6 +14,8 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from h2o_ros.algorithms.tensor_file import write_atomically
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.experiments.cells import UNUSED, Cell
@@ -28,7 +30,8 @@ class Row:
     being its number of updates. update: those made when this policy was evaluated. return_mean,
     return_std: over `episodes` of the deterministic policy on the unchanged model, undiscounted.
     score: D4RL's normalised score, NaN for a task without one. seconds: since the run began.
-    together: seeds trained in one batch. machine, version, date: by what and when.
+    together: seeds trained in one batch. machine, version, date: by what and when. robots:
+    simulated at once; 0 in files that are older than this column.
     """
 
     algorithm: str
@@ -51,6 +54,7 @@ class Row:
     machine: str
     version: str
     date: str
+    robots: int = 0
 
     @property
     def run(self) -> RunKey:
@@ -60,9 +64,21 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
+OLDER_COLUMNS = COLUMNS[:-1]
 TYPES = {
     field.name: {'int': int, 'float': float, 'str': str}[str(field.type)] for field in fields(Row)
 }
+
+
+class Outcome(NamedTuple):
+    """What a batch of seeds that is through leaves.
+
+    samples: of the dynamics gap, see gap_samples. policies: each seed's last, as its file's bytes.
+    """
+
+    rows: list[Row]
+    samples: np.ndarray
+    policies: dict[int, bytes]
 
 
 class RunKey(NamedTuple):
@@ -169,11 +185,15 @@ def read_rows(path: str | Path) -> list[Row]:
         ) from err
     except (csv.Error, UnicodeDecodeError) as err:
         raise ConfigurationError(f'{path}: not a file of results ({err}); check the path') from err
-    if not lines or tuple(lines[0]) != COLUMNS:
+    if not lines or tuple(lines[0]) not in (COLUMNS, OLDER_COLUMNS):
         raise ConfigurationError(
             f'{path}: not a file of results; its first line must be {",".join(COLUMNS)}'
         )
-    return [_row(values, f'{path}, line {number}') for number, values in enumerate(lines[1:], 2)]
+    columns = lines[0]
+    return [
+        _row(columns, values, f'{path}, line {number}')
+        for number, values in enumerate(lines[1:], 2)
+    ]
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -187,13 +207,13 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _row(values: list[str], where: str) -> Row:
-    if len(values) != len(COLUMNS):
+def _row(columns: list[str], values: list[str], where: str) -> Row:
+    if len(values) != len(columns):
         raise ConfigurationError(
-            f'{where}: expected {len(COLUMNS)} columns, got {len(values)}; correct the file'
+            f'{where}: expected {len(columns)} columns, got {len(values)}; correct the file'
         )
     taken: dict[str, Any] = {}
-    for name, value in zip(COLUMNS, values, strict=True):
+    for name, value in zip(columns, values, strict=True):
         try:
             taken[name] = math.nan if name == 'score' and not value else TYPES[name](value)
         except ValueError as err:

@@ -3,6 +3,7 @@
 manifest.json     what all runs of this folder share; another grid is refused
 runs/KEY.csv      a finished run, written whole or not at all
 gaps/KEY.npy      what it took for the dynamics gap at some stages
+policies/KEY.safetensors  its last policy
 progress/KEY/     a batch of seeds under way: checkpoint and curve so far
 locks/            which process trains what: two commands may share a folder
 results.csv       every finished run, joined anew after each
@@ -17,12 +18,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from h2o_ros.algorithms.tensor_file import write_atomically
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.experiments import gap_samples
 from h2o_ros.experiments.cells import Cell
-from h2o_ros.experiments.results import Results, Row, read_rows, write_rows, write_text
+from h2o_ros.experiments.results import Outcome, Results, read_rows, write_rows, write_text
 from h2o_ros.locks import FileLock, HeldError
 from h2o_ros.report.output import prepare_output_folder
 
@@ -36,7 +36,7 @@ class ResultsFolder:
     def __init__(self, path: str | Path) -> None:
         """Make the folder where it is new."""
         self.path = prepare_output_folder(path)
-        for name in ('runs', 'gaps', 'progress', 'locks'):
+        for name in ('runs', 'gaps', 'policies', 'progress', 'locks'):
             (self.path / name).mkdir(exist_ok=True)
 
     def claim(self, settings: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> None:
@@ -64,13 +64,15 @@ class ResultsFolder:
         """Return every finished run."""
         return Results(row for file in sorted(self._runs()) for row in read_rows(file))
 
-    def add(self, rows: Sequence[Row], samples: np.ndarray) -> None:
-        """Keep the finished runs of these rows with their samples; join the results anew."""
-        finished = Results(rows)
+    def add(self, outcome: Outcome) -> None:
+        """Keep finished runs with their samples and policies; join the results anew."""
+        finished = Results(outcome.rows)
         for key in finished:
-            own = samples[samples[:, 0] == key.seed]
+            own = outcome.samples[outcome.samples[:, 0] == key.seed]
             if len(own):
                 gap_samples.write(own, self.samples_of(key.cell, key.seed))
+            policy = self.policy_of(key.cell, key.seed)
+            write_atomically(policy, outcome.policies[key.seed], ConfigurationError)
             path = self.path / 'runs' / f'{_name(key.cell, [key.seed])}.csv'
             write_rows(finished.curve(key), path)
         with self._exclusive():
@@ -79,6 +81,10 @@ class ResultsFolder:
     def samples_of(self, cell: Cell, seed: int) -> Path:
         """Return the file of a run's samples of the dynamics gap."""
         return self.path / 'gaps' / f'{_name(cell, [seed])}.npy'
+
+    def policy_of(self, cell: Cell, seed: int) -> Path:
+        """Return the file of a finished run's last policy."""
+        return self.path / 'policies' / f'{_name(cell, [seed])}.safetensors'
 
     def place(self, cell: Cell, seeds: Sequence[int]) -> Path:
         """Return the folder of a batch of seeds under way."""

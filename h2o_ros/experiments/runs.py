@@ -21,7 +21,7 @@ from h2o_ros.data.d4rl import REFERENCE_RETURNS, normalised_score
 from h2o_ros.experiments import cells, gap_samples
 from h2o_ros.experiments.cells import Cell, Datasets
 from h2o_ros.experiments.provenance import machine, version
-from h2o_ros.experiments.results import Row, read_rows, write_rows
+from h2o_ros.experiments.results import Outcome, Row, read_rows, write_rows
 from h2o_ros.experiments.training import evaluate, train
 from h2o_ros.task import Task, load_task
 
@@ -106,6 +106,11 @@ class Run:
             return False
         return True
 
+    def outcome(self) -> Outcome:
+        """Return what a run that is through leaves."""
+        policies = {s: self.trainer.policy(i).to_bytes() for i, s in enumerate(self.seeds)}
+        return Outcome(self.rows, self.samples, policies)
+
     def save(self) -> None:
         """Write a checkpoint; before the first update there is nothing to keep."""
         if self.trainer.updates:
@@ -148,6 +153,7 @@ class Run:
             machine=machine(self.settings.device),
             version=version(),
             date=datetime.date.today().isoformat(),
+            robots=self.settings.robots,
         )
 
     def _read_begun(self) -> None:
