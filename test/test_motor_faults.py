@@ -267,3 +267,64 @@ def test_a_bus_that_takes_no_frames_is_one_line_and_never_stops_a_stop(bench):
     assert motors.estop() is False
     assert motors.disarm() is False
     assert motors.statistics().failed_sends >= 5
+
+
+def restart(rig):
+    """Take the controllers' power away for as long as one takes to start."""
+    rig.emulated.inject('brown_out', volts=2.0)
+    rig.drive([0.2, 0.2], lambda: rig.faults())
+    rig.motors.disarm()
+    beats = [axis.heartbeat.time for axis in rig.motors._link.axes]
+    wait_until(lambda: time.monotonic() - max(beats) > 0.4)
+    rig.emulated.repair()
+    wait_until(lambda: rig.motors.age(time.monotonic()) < 0.05)
+    assert not any(axis.watchdog_on for axis in rig.emulated.axes)
+    wait_until(lambda: not rig.motors.obstacles())
+
+
+def test_a_controller_that_started_anew_has_its_watchdog_again(bench):
+    rig = bench(firmware='0.6', watchdog=0.0, **ENDPOINTS)  # nothing is saved over USB
+    motors = rig.ready()
+    rig.drive([0.2, 0.2], lambda: rig.torque.all())
+    restart(rig)
+    motors.arm()
+    assert all(axis.watchdog_on for axis in rig.emulated.axes)
+    rig.drive([0.2, 0.2], lambda: rig.torque.all())
+    wait_until(lambda: not any(rig.emulated.armed))  # the host is silent
+
+
+def test_a_watchdog_that_was_proven_is_proven_again_after_a_restart(bench):
+    rig = bench(firmware='0.6')
+    motors = rig.ready()
+    assert motors.statistics().watchdog == 'seen to disarm the motors'
+    for axis in rig.emulated.axes:
+        axis._saved_watchdog = 0.0  # it was set over USB and not saved
+    restart(rig)
+    with pytest.raises(RobotError, match='its watchdog is off'):
+        motors.arm()
+    wait_until(lambda: not any(rig.emulated.armed))
+
+
+@pytest.mark.parametrize('firmware', BOTH)
+@pytest.mark.parametrize('command', [0x0C, 0x0D, 0x18])
+def test_another_host_is_seen_by_commands_that_we_never_send(bench, firmware, command):
+    rig = bench(firmware=firmware, **(ENDPOINTS if firmware == '0.6' else {}))
+    rig.ready()
+    node = rig.settings.node_ids[0]
+    rig.spy.send(can.Message(arbitration_id=node << 5 | command, is_extended_id=False))
+    rig.drive([0.0, 0.0], lambda: 'another host commands the left motor' in rig.faults())
+
+
+@pytest.mark.parametrize('firmware', BOTH)
+def test_a_request_counts_as_a_command_where_it_feeds_the_watchdog(bench, firmware):
+    rig = bench(firmware=firmware, **(ENDPOINTS if firmware == '0.6' else {}))
+    rig.ready()
+    node = rig.settings.node_ids[0]
+    for _ in range(3):
+        identifier = node << 5 | 0x14
+        rig.spy.send(
+            can.Message(arbitration_id=identifier, is_remote_frame=True, is_extended_id=False)
+        )
+    beats = rig.motors._link.axes[0].heartbeat.time
+    rig.drive([0.0, 0.0], lambda: rig.motors._link.axes[0].heartbeat.time > beats + 0.05)
+    assert ('another host commands the left motor' in rig.faults()) == (firmware == '0.5')

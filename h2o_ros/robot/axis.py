@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import can
@@ -14,6 +15,7 @@ NEVER = -math.inf
 # A longer gap between two encoder frames is a dropout, which is told as such.
 LONGEST_STEP = 0.1  # s
 LATENESS = 0.02  # s by which frames may come unevenly
+PAUSE = 0.25  # s; heartbeats come every 0.1 s, and a controller takes longer to start
 
 
 class Encoder(NamedTuple):
@@ -50,6 +52,7 @@ class Axis:
         self.temperatures: tuple[float, float] | None = None  # °C: power stage, winding
         self.voltage: float | None = None  # V
         self.supply_current = self.current = math.nan  # A
+        self.pauses = 0  # of the heartbeat, in which the controller may have started anew
         self.events: list[str] = []  # faults that have passed but are not forgotten
 
     def hear(self, frame: Frame, now: float) -> None:
@@ -81,6 +84,7 @@ class Axis:
         self.encoder = new
 
     def _hear_heartbeat(self, values: dict[str, float], now: float) -> None:
+        self.pauses += self.heartbeat.time + PAUSE < now
         flags = ('Motor_Error_Flag', 'Encoder_Error_Flag', 'Controller_Error_Flag')
         self.heartbeat = Heartbeat(
             now,
@@ -102,16 +106,20 @@ class Axis:
         if not any(event.split(' by ')[0] in known for known in self.events):
             self.events.append(event)
 
-    def errors(self, with_watchdog: bool = True) -> list[str]:
-        """Name the latched errors of the last heartbeat.
+    def errors(self, without: Sequence[str] = ()) -> list[str]:
+        """Name the latched errors of the last heartbeat, but for those that are as they should be.
 
-        with_watchdog: while the host is silent, an expired watchdog is as it should be.
+        While the host is silent, an expired watchdog is.
         """
         bits = self.heartbeat.errors
-        if not with_watchdog:
-            bits &= ~self._frames.errors[WATCHDOG]
+        for name in without:
+            bits &= ~self._frames.errors[name]
         names = self._frames.error_names(bits)
         return names or (['an error of motor, encoder or controller'] * self.heartbeat.subsystem)
+
+    def has_lost_its_state(self) -> bool:
+        """Say whether the motor is not in closed loop and has no error that would explain it."""
+        return self.heartbeat.state != CLOSED_LOOP and not self.errors()
 
     def tripped(self) -> bool:
         """Say whether the motor's watchdog has expired."""
@@ -124,7 +132,7 @@ class Axis:
             found.append(f'no heartbeat {_since(now - beat.time)}')
         if now - self.encoder.time > settings.encoder_timeout:
             found.append(f'no encoder frame {_since(now - self.encoder.time)}')
-        errors = self.errors(with_watchdog=armed)
+        errors = self.errors(() if armed else (WATCHDOG,))
         if errors:
             found.append(', '.join(errors))
         if armed and beat.state != CLOSED_LOOP:
@@ -156,7 +164,7 @@ class Axis:
         """Say what forbids to arm; an expired watchdog does not."""
         if now - self.heartbeat.time > self._settings.heartbeat_timeout:
             return [f'{self.name}: no heartbeat {_since(now - self.heartbeat.time)}']
-        errors = self.errors(with_watchdog=False)
+        errors = self.errors((WATCHDOG,))
         return [f'{self.name}: {", ".join(errors)}'] if errors else []
 
     def unfit(self, heard_before: dict[str, int], duration: float, now: float) -> list[str]:

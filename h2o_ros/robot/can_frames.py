@@ -23,7 +23,11 @@ LARGEST = 3.4e38  # in single precision, what is larger is infinite
 IDLE, CLOSED_LOOP = 1, 8  # axis states
 TORQUE_CONTROL, PASSTHROUGH = 1, 1  # control mode, input mode
 READ, WRITE = 0, 1  # opcodes of a parameter access
-WATCHDOG = 'WATCHDOG_TIMER_EXPIRED'
+WATCHDOG, ESTOP = 'WATCHDOG_TIMER_EXPIRED', 'ESTOP_REQUESTED'
+# Commands of hosts that we never send: inputs for position and velocity (which set a torque, too),
+# trajectories, gains, counts, calibration, reboot, node id.
+OF_OTHER_HOSTS = frozenset({0x0C, 0x0D, 0x10, 0x11, 0x12, 0x13, 0x16, 0x19, 0x1A, 0x1B})
+OF_OTHER_HOSTS_BY_FIRMWARE = {'0.5': frozenset({0x06, 0x08}), '0.6': frozenset({0x1F})}
 
 
 class Frame(NamedTuple):
@@ -115,6 +119,21 @@ class Frames:
         return not (message.is_extended_id or message.is_error_frame) and (
             command in self._by_command
         )
+
+    def is_command(self, message: can.Message) -> bool:
+        """Say whether a host sends this frame to a motor; an emergency stop does not count.
+
+        On firmware 0.5 a request for a value does: it feeds the watchdog.
+        """
+        if message.is_extended_id or message.is_error_frame:
+            return False
+        command = message.arbitration_id & 0x1F
+        known = self._by_command.get(command)
+        if known is None:
+            return command in OF_OTHER_HOSTS | OF_OTHER_HOSTS_BY_FIRMWARE[self.firmware]
+        if self.from_host(known.name):
+            return known.name != 'Estop'
+        return self.firmware == '0.5' and (message.is_remote_frame or message.dlc == 0)
 
     def from_host(self, name: str) -> bool:
         """Say whether a frame goes from the host to a motor."""

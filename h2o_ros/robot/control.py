@@ -149,7 +149,13 @@ class RobotControl:
         self._motors.estop()
 
     def reset_emergency_stop(self, _now: float) -> None:
-        """Take the emergency stop back, on the motors' side too; nothing moves."""
+        """Take the emergency stop back, on the motors' side too; nothing moves.
+
+        RobotError where the motors have latched another error, which would be cleared with it.
+        """
+        others = self._motors.errors_beside_stop()
+        if others:
+            raise RobotError(f'{"; ".join(others)}; look at it, and call clear_errors first')
         self._motors.clear_errors()
         self.safety.reset_emergency_stop(configured=True)
         self._follow()

@@ -18,7 +18,6 @@ from h2o_ros.robot.motor_settings import MotorSettings
 SEND_TIMEOUT = 0.005  # s
 FEED_PERIOD = 0.005  # s
 STATE_TIMEOUT = 0.6  # s; heartbeats come every 0.1 s
-COMMANDS = ('Set_Input_Torque', 'Set_Axis_State', 'Set_Controller_Mode', 'Set_Limits', 'RxSdo')
 
 
 class MotorLink:
@@ -124,6 +123,9 @@ class MotorLink:
             return
         self.received.count(message, now)
         axis = self._by_node.get(message.arbitration_id >> COMMAND_BITS)
+        if axis is not None and self.frames.is_command(message):
+            self.received.remember(f'another host commands the {axis.name}')
+            return
         frame = self.frames.decode(message)
         if frame is None:
             if axis is not None and self.frames.knows(message):
@@ -132,8 +134,6 @@ class MotorLink:
         elif axis is None:
             if frame.name == 'Heartbeat':
                 self.strangers.add(frame.node_id)
-        elif frame.name in COMMANDS:
-            self.received.remember(f'another host commands the {axis.name}')
         elif not self.frames.from_host(frame.name):
             # A reader that was held up must not take an old frame for a new one.
             waited = time.time() - message.timestamp

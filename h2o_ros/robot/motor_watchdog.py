@@ -31,10 +31,12 @@ class MotorWatchdog:
     def __init__(self, link: MotorLink, refuse: Callable[[], None]) -> None:
         self._link, self._refuse = link, refuse
         self.known = ''
+        self._pauses = self._count_pauses()
 
     def establish(self) -> list[str]:
         """Do what needs no arming; return what is wrong."""
-        settings, self.known = self._link.settings, ''
+        settings = self._link.settings
+        self.doubt()
         if settings.watchdog_enable_endpoint:
             found = [text for axis in self._link.axes for text in self._write(axis)]
             self.known = '' if found else 'set and read back'
@@ -45,6 +47,19 @@ class MotorWatchdog:
         found = self._fall_silent(lambda axis: axis.tripped())
         self.known = '' if found else 'seen to expire while idle'
         return found
+
+    def doubt(self) -> None:
+        """Take nothing for known: a controller that starts anew forgets what is not saved."""
+        self.known, self._pauses = '', self._count_pauses()
+
+    def renew(self) -> None:
+        """Before each arming: set what is set over CAN once more; RobotError where that fails."""
+        if self._count_pauses() != self._pauses:
+            self.doubt()
+        if self._link.settings.watchdog_enable_endpoint:
+            found = self.establish()
+            if found:
+                raise RobotError('; '.join(found))
 
     def prove_armed(self) -> None:
         """Fall silent with closed loops at zero torque: both must disarm; RobotError where not."""
@@ -64,6 +79,9 @@ class MotorWatchdog:
         if any(axis.tripped() for axis in self._link.axes):
             self._link.send_all('Clear_Errors')
             self._link.feed_until(lambda axis: not axis.tripped(), 'keeps its watchdog error')
+
+    def _count_pauses(self) -> int:
+        return sum(axis.pauses for axis in self._link.axes)
 
     def _fall_silent(self, expired: Callable[[Axis], bool]) -> list[str]:
         """Send nothing until the watchdogs have expired; return who was late or never did."""

@@ -14,7 +14,14 @@ import can
 import numpy as np
 
 from h2o_ros.errors import RobotError
-from h2o_ros.robot.can_frames import CLOSED_LOOP, IDLE, PASSTHROUGH, TORQUE_CONTROL
+from h2o_ros.robot.can_frames import (
+    CLOSED_LOOP,
+    ESTOP,
+    IDLE,
+    PASSTHROUGH,
+    TORQUE_CONTROL,
+    WATCHDOG,
+)
 from h2o_ros.robot.motor_link import MotorLink
 from h2o_ros.robot.motor_settings import MotorSettings, check_settings
 from h2o_ros.robot.motor_watchdog import MotorWatchdog
@@ -75,6 +82,8 @@ class Motors:
     def faults(self, now: float) -> list[str]:
         """Say in plain sentences what is wrong, or was for a moment since the last arming."""
         found = self._link.faults(now)
+        if self.armed and any(axis.has_lost_its_state() for axis in self._link.axes):
+            self._watchdog.doubt()
         return found + [text for axis in self._link.axes for text in axis.faults(now, self.armed)]
 
     def statistics(self) -> Statistics:
@@ -138,6 +147,7 @@ class Motors:
         self._refuse_errors()
         self._link.forget()
         try:
+            self._watchdog.renew()
             self._close_loop()
             if not self._watchdog.known:
                 self._watchdog.prove_armed()
@@ -185,6 +195,11 @@ class Motors:
         self._link.send_all('Clear_Errors')
         self._link.forget()
         self._stopped = False
+
+    def errors_beside_stop(self) -> list[str]:
+        """Name latched errors other than an emergency stop's and the watchdog's."""
+        found = ((axis.name, axis.errors((ESTOP, WATCHDOG))) for axis in self._link.axes)
+        return [f'{name}: {", ".join(errors)}' for name, errors in found if errors]
 
     def forget_events(self) -> None:
         """Forget faults that have passed; what is still wrong stays among the faults."""
