@@ -74,7 +74,7 @@ def nodes(arguments):
     ]
     if arguments['record']:
         recorder = {'task': task, 'output': output, 'takes': True, 'autostart': False}
-        processes.append(NodeProcess('bag_recorder', parameters=recorder, required=True))
+        processes.append(NodeProcess('bag_recorder', parameters=recorder, apart=True))
     if arguments['operator'] == 'joystick':
         driving = {'task': task, 'operator': 'joystick'}
         processes.append(NodeProcess('teleop', parameters=driving, required=True))

@@ -144,7 +144,7 @@ class RecordedMotors:
         self.settings = MotorSettings()
         self.armed, self.broken = False, False
         self.sent, self.said = [], []
-        self.events = []
+        self.events, self.others = [], []
         self.temperature = 35.0
 
     def positions(self):
@@ -158,6 +158,9 @@ class RecordedMotors:
 
     def faults(self, now):
         return list(self.events)
+
+    def errors_beside_stop(self):
+        return self.others
 
     def forget_events(self):
         self.events = []
@@ -362,6 +365,26 @@ def test_an_emergency_stop_reaches_the_motors_and_a_reset_clears_theirs():
     bench.control.reset_emergency_stop(bench.now)
     assert bench.motors.said == ['disarm', 'estop', 'clear_errors']
     assert not bench.motors.armed
+
+
+def test_a_reset_clears_no_other_error():
+    bench = Bench().armed()
+    bench.graph.stopped = True
+    bench.control.serve(bench.now)
+    bench.motors.others = ['left motor: SPINOUT_DETECTED']
+    with pytest.raises(RobotError, match='SPINOUT_DETECTED; look at it, and call clear_errors'):
+        bench.control.reset_emergency_stop(bench.now)
+    assert bench.motors.said == ['disarm', 'estop']
+    assert bench.safety.state == State.EMERGENCY_STOPPED
+
+
+def test_an_observation_that_is_not_finite_trips_and_goes_no_further():
+    bench = Bench().armed()
+    observed = list(bench.graph.observed)
+    bench.graph.theta = np.nan
+    bench.step(1, torque=0.0)
+    assert bench.safety.reason == 'the observation is not finite'
+    assert bench.graph.observed == observed
 
 
 def test_an_emergency_stop_while_arming_wins():

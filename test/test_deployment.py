@@ -166,6 +166,7 @@ def test_a_policy_that_does_not_balance_stays_in_shadow(run, tmp_path):
             ['robot:=wheel_legged', 'shadow_at_limit:=1.0'],
             'argument shadow_at_limit: 1.0 is looser than 0.05',
         ),
+        (['learn:=true', 'algorithm:=sac'], 'algorithm: sac learns from no real transitions'),
         (['robot:=submarine'], 'argument robot: expected one of virtual, wheel_legged'),
     ],
 )

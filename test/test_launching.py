@@ -188,6 +188,24 @@ def test_another_node_may_end_well_but_its_failure_ends_all(launch, wait_until):
     assert 'short ended with exit code 5: ending the others' in output
 
 
+def test_without_a_node_that_is_apart_all_go_on(launch, wait_until):
+    nodes = (
+        "NodeProcess('worker', required=True), NodeProcess('short', apart=True), "
+        "NodeProcess('fragile', respawn=True, apart=True)"
+    )
+    run = launch.start(nodes, TEST_CODE='5', TEST_DEATHS='99')
+    wait_until(lambda: launch.noted('worker') and (launch.folder / 'starts').exists())
+    wait_until(lambda: (launch.folder / 'starts').read_text() == 6 * 'x')
+    time.sleep(0.5)
+    assert run.poll() is None
+    run.send_signal(signal.SIGINT)
+    output = run.communicate(timeout=20)[0]
+    assert run.returncode == 5, output  # what the worker ends with at Ctrl-C
+    assert output.count('short ended with exit code 5: the others go on without it') == 1
+    assert output.count('for the 6th time with exit code 5: the others go on without it') == 1
+    assert launch.noted('worker', 'saved') == ''
+
+
 RESPAWNED = "NodeProcess('worker', required=True), NodeProcess('fragile', respawn=True)"
 
 
@@ -468,7 +486,7 @@ def test_both_ways_start_the_same_nodes(path, given, monkeypatch):
         for code in (0, 1, -9, 2):
             ends = node['on_exit'](types.SimpleNamespace(returncode=code), context)
             fails = code == 2 or (code != 0 and not process.respawn)
-            assert (ends is not None) == (process.required or fails)
+            assert (ends is not None) == (process.required or (fails and not process.apart))
     assert len({process.label for process in stated}) == len(stated)
 
 

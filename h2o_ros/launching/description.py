@@ -60,7 +60,8 @@ class NodeProcess:
     relative to the root, as virtual_robot. remappings: pairs of a topic's name in the node and
     outside. required: its end ends the launch, and its exit code is the launch's. A node that is
     not required ends the launch only where it fails. respawn: such a node is started
-    again instead, within limits. nice: 0 to 19, how far it gives way to others on the processor.
+    again instead, within limits. apart: not even its failure ends the launch, as a robot that is
+    driven must not fall with it. nice: 0 to 19, how far it gives way to others on the processor.
     """
 
     executable: str
@@ -70,6 +71,7 @@ class NodeProcess:
     remappings: tuple[tuple[str, str], ...] = ()
     required: bool = False
     respawn: bool = False
+    apart: bool = False
     nice: int = 0
 
     @property

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import honcho.manager
@@ -31,6 +31,7 @@ def run_processes(
     manager = Manager(
         required={process.label for process in processes if process.required},
         respawned={process.label for process in processes if process.respawn},
+        apart={process.label for process in processes if process.apart},
     )
     with tempfile.TemporaryDirectory(prefix='h2o_launch_') as folder:
         for process in processes:
@@ -63,14 +64,17 @@ class Manager(honcho.manager.Manager):
     """Honcho's manager with the endings of `ros2 launch`.
 
     SIGINT first and then time to save. Only a required node's end, or a failure, ends all; a node
-    that is to be respawned is started again instead.
+    that is to be respawned is started again instead, and without one that is apart all go on.
     """
 
-    def __init__(self, required: set[str], respawned: set[str]) -> None:
+    def __init__(
+        self, required: set[str], respawned: set[str], apart: Collection[str] = ()
+    ) -> None:
         super().__init__()
         self._process_ctor = child.Process
         self._terminating = False
-        self._required = required
+        self._required, self._apart = required, frozenset(apart)
+        self._missed: set[str] = set()  # of those apart, which have failed
         self._limits = {name: RespawnLimit() for name in respawned}
         self._due: dict[str, float] = {}  # name: monotonic s at which to start it again
         self._first_failed: str | None = None
@@ -107,7 +111,8 @@ class Manager(honcho.manager.Manager):
     def _note_failures(self) -> None:
         for name, process in self._processes.items():
             code = process.get('returncode')
-            if code and name not in self._due and not (self._first_failed or self._terminating):
+            known = name in self._due or name in self._missed
+            if code and not (known or self._first_failed or self._terminating):
                 self._note_failure(name, code)
 
     def _respawn(self) -> None:
@@ -136,10 +141,14 @@ class Manager(honcho.manager.Manager):
         if limit is not None and limit.allows(code, now):
             self._due[name] = now + RESPAWN_DELAY
             self._system_print(f'{name} ended with exit code {code}: starting it again\n')
+            return
+        often = f'for the {limit.deaths}th time ' if limit and limit.exhausted else ''
+        if name in self._apart:
+            self._missed.add(name)
+            then = 'the others go on without it'
         else:
-            self._first_failed = name
-            often = f'for the {limit.deaths}th time ' if limit and limit.exhausted else ''
-            self._system_print(f'{name} ended {often}with exit code {code}: ending the others\n')
+            self._first_failed, then = name, 'ending the others'
+        self._system_print(f'{name} ended {often}with exit code {code}: {then}\n')
 
     def _stop(self) -> None:
         for number, timeout in child.ESCALATION:

@@ -65,7 +65,7 @@ def _make_node(process: NodeProcess) -> Any:
         code = event.returncode
         if code and process.respawn and limit.allows(code, time.monotonic()):
             return None
-        if process.required or code:
+        if process.required or (code and not process.apart):
             return Shutdown(reason=f'{process.label} ended with exit code {code}')
         return None
 

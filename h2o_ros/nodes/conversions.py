@@ -46,7 +46,7 @@ def transitions_to_message(rows: Transitions) -> TransitionBatch:
 
 
 def transitions_from_message(message: TransitionBatch, task: Task) -> Transitions:
-    """Return the rows of a message; ValueError where their widths are not the task's."""
+    """Return the rows of a message; ValueError where they do not fit the task, or not finite."""
     rows = max(len(message.reward), 1)
     expected = (len(task.observation), len(task.action))
     came = (len(message.observation) / rows, len(message.action) / rows)
@@ -56,7 +56,7 @@ def transitions_from_message(message: TransitionBatch, task: Task) -> Transition
             f'row, got {came[0]:g} and {came[1]:g}: the sender runs another task; give it the '
             'same task or another ROS_DOMAIN_ID'
         )
-    return Transitions(
+    batch = Transitions(
         observation=to_rows(message.observation, len(task.observation)),
         action=to_rows(message.action, len(task.action)),
         reward=np.frombuffer(message.reward, np.float32),
@@ -64,6 +64,9 @@ def transitions_from_message(message: TransitionBatch, task: Task) -> Transition
         terminated=np.frombuffer(message.terminated, np.uint8),
         truncated=np.frombuffer(message.truncated, np.uint8),
     )
+    if not batch.is_finite():
+        raise ValueError('they hold numbers that are not finite')
+    return batch
 
 
 def episodes_to_message(episodes: Episodes, version: int, stamp: Time) -> Evaluation:

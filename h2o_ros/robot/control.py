@@ -217,12 +217,15 @@ class RobotControl:
         )
 
     def _publish(self, now: float, measured: Measurement) -> None:
-        if measured.observation is None or not self.safety.is_fresh(measured.ages):
+        observation = measured.observation
+        if observation is None or not np.isfinite(observation).all():
+            return
+        if not self.safety.is_fresh(measured.ages):
             return
         self.number += 1
         self._published[self.number] = now
         self._published.pop(self.number - REMEMBERED, None)
-        self._graph.publish_observation(self.number, measured.observation)
+        self._graph.publish_observation(self.number, observation)
 
     def _look_at_statistics(self) -> None:
         self.statistics = now = self._motors.statistics()
