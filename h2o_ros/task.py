@@ -92,7 +92,7 @@ class Task:
     training_reset, evaluation_reset: half-widths of the uniform initial state by field name, in
     the field's unit; fields not named start at zero.
     learning: settings of the algorithm that suit this task, by name; they replace those of the
-    algorithm's file.
+    algorithm's file, but not what that says under `by_task`.
     """
 
     name: str
