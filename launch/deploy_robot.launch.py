@@ -53,6 +53,8 @@ def nodes(arguments):
                 'task': task,
                 'mode': 'balance',
                 'policy': policy,
+                'follow': learn,
+                'needs_release': True,
                 'trim': arguments['trim'],
             },
             required=True,

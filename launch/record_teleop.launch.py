@@ -27,6 +27,7 @@ def nodes(arguments):
             parameters={
                 'task': task,
                 'mode': 'balance',
+                'follow': False,
                 'trim': arguments['trim'],
                 'seed': seed,
                 'excitation': excitation_of(arguments),

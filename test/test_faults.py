@@ -30,6 +30,7 @@ LIMITS = {
     'watchdog_timeout': 0.5,
     'watchdog_enable_endpoint': 300,
     'watchdog_timeout_endpoint': 301,
+    'ramp_time': 0.6,  # longer than the driver waits for a command
 }
 WATCHDOG_ERROR = 0x01000000
 
@@ -294,6 +295,20 @@ def test_an_emergency_stop_holds_until_it_is_reset_and_armed(robot, wait_until):
         person.await_ready()
         assert bus.moves_since(mark) == []
         person.arm()
+
+
+def test_ctrl_c_lets_the_torque_fade(robot, launch, tmp_path):
+    bus, person = robot
+    begun, mark = len(person.statuses), len(bus.sent)
+    launch.send_signal(signal.SIGINT)
+    code = launch.wait(timeout=40)
+    said = (tmp_path / 'output').read_text()
+    states = [status.state for status in person.statuses[begun:]]
+    assert DriverStatus.RAMPING_DOWN in states and DriverStatus.TRIPPED not in states, said
+    assert 'motors off' not in said and code == 0
+    assert bus.is_off()
+    torques = [abs(value) for name, value in bus.sent[mark:] if name == 'Set_Input_Torque']
+    assert len(torques) > 100  # 0.6 s of both motors, at 200 Hz
 
 
 @pytest.mark.parametrize('name', ['policy_server', 'hardware_driver'])

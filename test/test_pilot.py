@@ -187,6 +187,25 @@ def test_the_policy_is_refused_with_a_reason():
     assert pilot.mode is Mode.BALANCE
 
 
+def test_a_policy_drives_only_after_its_release_where_that_is_asked_for():
+    pilot = make_pilot(needs_release=True)
+    pilot.set_armed(True)
+    withdrawals = (
+        lambda: None,
+        lambda: pilot.choose(Mode.SHADOW, 0.0, has_policy=True),
+        lambda: (pilot.set_armed(False), pilot.set_armed(True)),
+    )
+    for now, withdraw in zip((0.0, 10.0, 20.0), withdrawals, strict=True):
+        withdraw()
+        assert 'has not passed the shadow phase' in pilot.choose(Mode.POLICY, now, True)
+        assert pilot.mode is not Mode.POLICY
+        pilot.release()
+        assert pilot.choose(Mode.POLICY, now, has_policy=True) == ''
+        # a person who took over gives it back without another phase
+        pilot.command(0.0, now)
+        assert pilot.choose(Mode.POLICY, now + 1.0, has_policy=True) == ''
+
+
 def test_a_policy_does_not_outlast_the_motors_going_off():
     pilot = make_pilot()
     pilot.set_armed(True)

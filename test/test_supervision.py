@@ -91,7 +91,7 @@ def test_the_way_up_and_down():
     nodes = Nodes()
     assert run(nodes).fault == ''
     assert nodes.asked == [
-        'configure', 'drive_by_balance_controller', 'activate', 'start_recording',
+        'configure', 'drive_by_balance_controller', 'start_recording', 'activate',
         'drive_by_balance_controller', 'deactivate', 'stop_recording', 'cleanup',
     ]  # fmt: skip
     assert any('hold the robot: the motors go off' in line for line in nodes.said)
@@ -101,8 +101,8 @@ def test_the_way_up_and_down():
     ('refused', 'way_down'),
     [
         ('configure', []),
-        ('activate', ['cleanup']),
-        ('start_recording', ['deactivate', 'cleanup']),
+        ('activate', ['stop_recording', 'cleanup']),
+        ('start_recording', ['cleanup']),
     ],
 )
 def test_what_was_brought_up_is_brought_down_and_nothing_else(refused, way_down):
@@ -116,16 +116,21 @@ def test_a_driver_that_was_activated_and_is_not_seen_armed_is_deactivated(monkey
     monkeypatch.setattr(supervision, 'ANSWER', 0.05)
     nodes = Nodes(arms=False)
     assert 'does not arm' in run(nodes).fault
-    assert nodes.asked[-2:] == ['deactivate', 'cleanup']
+    assert nodes.asked[-3:] == ['deactivate', 'stop_recording', 'cleanup']
 
 
 def test_it_arms_when_the_first_answer_has_come():
     nodes = Nodes()
     nodes.in_the_way = ['not configured', 'no fresh command so far']
     ready = []
-    nodes.on_said = lambda line: ready.append(not nodes.in_the_way)
+
+    def hear(line):
+        if line.startswith('armed'):
+            ready.append(not nodes.in_the_way)
+
+    nodes.on_said = hear
     assert run(nodes).fault == ''
-    assert ready[0]
+    assert ready == [True]
 
 
 def test_after_an_emergency_stop_a_person_is_told_to_reset_it():
@@ -159,8 +164,48 @@ def test_the_policy_waits_for_a_person_who_drives():
 
     nodes.on_said = hear
     assert run(nodes, policy=True).fault == ''
-    assert nodes.asked[3:6] == ['start_recording', 'shadow', 'drive_by_policy']
+    assert nodes.asked[3:7] == ['activate', 'shadow', 'release_policy', 'drive_by_policy']
     assert any('a person drives' in line for line in nodes.said)
+
+
+def test_a_person_who_takes_hold_at_the_hand_over_is_waited_for():
+    nodes = Nodes(refused=['drive_by_policy'])
+    asked, call = [], nodes.call
+
+    def hold_at_first(service, timeout):
+        if service == 'drive_by_policy':
+            asked.append(nodes.held)
+            nodes.held = len(asked) == 1  # the tap that the server heard first
+            nodes.refused = ['drive_by_policy'] if len(asked) < 3 else []
+        return call(service, timeout)
+
+    def release(line):
+        if 'the policy waits' in line:
+            nodes.held = False
+
+    nodes.call, nodes.on_said = hold_at_first, release
+    assert run(nodes, policy=True).fault == ''
+    assert len(asked) == 3 and any('handed over' in line for line in nodes.said)
+
+
+@pytest.mark.parametrize('reason', ['shadow', 'drive_by_policy'])
+def test_a_robot_that_is_up_is_handed_back_before_its_motors_go_off(reason, monkeypatch):
+    monkeypatch.setattr(supervision, 'AGAIN', 0.05)
+    nodes = Nodes(refused=(reason,))
+    assert reason in run(nodes, policy=True).fault
+    assert nodes.asked[-4:] == [
+        'drive_by_balance_controller', 'deactivate', 'stop_recording', 'cleanup',
+    ]  # fmt: skip
+    assert any('hold the robot' in line for line in nodes.said)
+
+
+def test_a_policy_refused_in_shadow_is_not_released(monkeypatch):
+    reasons = ['it pushes the wrong way']
+    monkeypatch.setattr(Passed, 'reasons_to_refuse', lambda self: reasons)
+    nodes = Nodes()
+    assert run(nodes, policy=True).fault.endswith('it pushes the wrong way')
+    assert 'release_policy' not in nodes.asked and 'drive_by_policy' not in nodes.asked
+    assert any('hold the robot' in line for line in nodes.said)
 
 
 def test_a_fault_of_its_own_brings_the_robot_down_and_is_no_success(capsys):

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
@@ -44,6 +45,8 @@ STREAM_NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 STREAM_EVERY = QoSProfile(
     history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.BEST_EFFORT
 )
+LOOK = 0.02  # s between two looks whether a node may end
+FADE = 2.0  # s that the torque of a robot takes at most to fade at Ctrl-C; see ramp_time
 # States in which the driver has cut the motors out, until a person arms them again.
 CUT_OUT = (DriverStatus.TRIPPED, DriverStatus.EMERGENCY_STOPPED)
 
@@ -70,6 +73,15 @@ class BaseNode(Node):
     def stop(self) -> None:
         """End at the next turn of the main loop."""
         self.finished = True
+
+    def end_when(self, done: Callable[[], bool], patience: float) -> None:
+        """End once `done` says so, or after `patience` s."""
+        end = time.monotonic() + patience
+
+        def look() -> None:
+            self.finished = self.finished or done() or time.monotonic() > end
+
+        self.create_timer(LOOK, look)
 
     def read_parameters(self, cls: type[T]) -> T:
         """Declare one ROS parameter a field of `cls` and return their values, checked."""

@@ -46,6 +46,7 @@ class PilotTopics:
         """publisher: of the actions. stamped: cmd_vel is a TwistStamped; false takes a Twist."""
         self._node, self._pilot, self._served = node, pilot, served
         self._publisher = publisher
+        self.torque_flows = False  # as the driver says
         self._shown: tuple = ()
         self._slowest, self._answered, self._seen_at = 0.0, 0, -math.inf
         self._shadow = node.create_publisher(Action, 'shadow_action', STREAM)
@@ -58,6 +59,7 @@ class PilotTopics:
         node.create_subscription(DriverStatus, 'driver_status', self._on_driver, LATCHED)
         for name, mode in SERVICES.items():
             node.create_service(Trigger, name, functools.partial(self._on_choice, mode))
+        node.create_service(Trigger, 'release_policy', self._on_release)
         node.create_timer(STATUS_PERIOD, self._publish_status)
         node.create_timer(1.0, self._publish_diagnostics)
         prefer_punctuality()
@@ -112,6 +114,7 @@ class PilotTopics:
 
     def _on_driver(self, message: DriverStatus) -> None:
         self._pilot.set_armed(message.state == DriverStatus.ARMED)
+        self.torque_flows = message.state in (DriverStatus.ARMED, DriverStatus.RAMPING_DOWN)
 
     def _on_choice(
         self, mode: Mode, _request: Trigger.Request, response: Trigger.Response
@@ -121,6 +124,13 @@ class PilotTopics:
         response.success = not refusal
         response.message = refusal or f'{DRIVERS[self._pilot.source]} drives'
         self._show_change()
+        return response
+
+    def _on_release(
+        self, _request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        self._pilot.release()
+        response.success, response.message = True, 'the policy may drive'
         return response
 
     def _publish_status(self) -> None:

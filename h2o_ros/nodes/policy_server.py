@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from h2o_ros.configuration import setting
 from h2o_ros.msg import Action, Observation
 from h2o_ros.msg import Policy as PolicyMessage
-from h2o_ros.nodes.common import LATCHED, LATEST, STREAM_NEWEST, BaseNode, run, to_floats
+from h2o_ros.nodes.common import (
+    FADE,
+    LATCHED,
+    LATEST,
+    STREAM_NEWEST,
+    BaseNode,
+    run,
+    to_floats,
+)
 from h2o_ros.nodes.served_policy import ServedPolicy
 from h2o_ros.robot.pilot_settings import PilotSettings
 from h2o_ros.task import load_task
+
+if TYPE_CHECKING:
+    from h2o_ros.nodes.pilot_topics import PilotTopics
 
 
 @dataclass(frozen=True)
@@ -24,6 +36,9 @@ class Parameters:
     deterministic: bool = setting(True, '', 'act by the mean; false explores, for training')
     seed: int = setting(0, '', 'random seed of exploration and excitation', minimum=0)
     policy: str = setting('', '', 'policy file to start with; empty waits for the topic')
+    follow: bool = setting(
+        True, '', 'take newer policies from the topic policy; false keeps the file'
+    )
     mode: str = setting(
         'unattended',
         '',
@@ -43,8 +58,10 @@ class PolicyServer(BaseNode):
         self._task = load_task(self._settings.task)
         self._generator = np.random.default_rng(self._settings.seed)
         self._served = ServedPolicy(self._task, self._settings.policy)
-        self.create_subscription(PolicyMessage, 'policy', self._on_policy, LATCHED)
+        if self._settings.follow:
+            self.create_subscription(PolicyMessage, 'policy', self._on_policy, LATCHED)
         settings = self.read_parameters(PilotSettings)
+        self._topics: PilotTopics | None = None
         unattended = self._settings.mode == 'unattended'
         # A simulator waits for its action; a robot does not.
         qos = LATEST if unattended else STREAM_NEWEST
@@ -60,7 +77,7 @@ class PolicyServer(BaseNode):
 
         mode = Mode[self._settings.mode.upper()]
         pilot = Pilot(self._task, settings, mode, self._settings.seed)
-        topics = PilotTopics(
+        self._topics = topics = PilotTopics(
             self, pilot, self._served, self._publisher, self._settings.stamped_cmd_vel
         )
 
@@ -70,6 +87,11 @@ class PolicyServer(BaseNode):
                 topics.answer(message, rows)
 
         return answer
+
+    def stop(self) -> None:
+        """End; a robot is answered for as long as its torque fades."""
+        topics = self._topics
+        self.end_when(lambda: topics is None or not topics.torque_flows, FADE)
 
     def _on_policy(self, message: PolicyMessage) -> None:
         refusal = self._served.take(message)

@@ -5,6 +5,7 @@ It runs in a thread of its own; the node's executor brings it what the other nod
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import traceback
@@ -20,6 +21,7 @@ CONFIGURE = 15.0  # s in which the driver finds and checks its motors
 READY = 2.0  # s in which nothing stands against arming any more, the first answers included
 ANSWER = 5.0  # s in which a service answers
 WAY_DOWN = 2.0  # s for each step down: three of them fit into what a launch waits for a node
+AGAIN = 1.0  # s for which a refused hand-over is tried again
 HAND_BACK = 3.0  # s of balancing in which a person takes hold of the robot
 STOPPED = 0.02  # s between two looks
 
@@ -141,6 +143,10 @@ class Supervision(threading.Thread):
         """Arm; who balances the robot is there first."""
         robot = self._robot
         robot.call('drive_by_balance_controller', ANSWER)
+        if self._plan.record:
+            # Whoever cannot record must know it before the robot depends on the motors.
+            robot.say(robot.call('start_recording', ANSWER))
+            self._recording = True
         self._await_ready()
         robot.change_state('activate', CONFIGURE)
         self._activated = True
@@ -156,9 +162,6 @@ class Supervision(threading.Thread):
             time.sleep(STOPPED)
 
     def _drive(self) -> None:
-        if self._plan.record:
-            self._robot.say(self._robot.call('start_recording', ANSWER))
-            self._recording = True
         while True:
             try:
                 self._drive_once()
@@ -167,18 +170,45 @@ class Supervision(threading.Thread):
                 if not self._plan.persist:
                     raise
                 self._await_person(err)
+            except RobotError as err:
+                self._robot.say(str(err))
+                with contextlib.suppress(RobotError, Stopped):
+                    self._hand_back()
+                raise
 
     def _drive_once(self) -> None:
-        robot, plan = self._robot, self._plan
+        plan = self._plan
         self._hold(plan.settle)
         if plan.policy:
             self._listen_in_shadow()
-            self._await_release()
-            robot.call('drive_by_policy', ANSWER)
-            robot.say('handed over: the policy drives')
+            self._hand_over()
         self.driving.set()
         self._hold(plan.seconds or float('inf'))
         self.driving.clear()
+        self._hand_back()
+
+    def _hand_over(self) -> None:
+        """Hand the robot to the policy; where a person takes hold at that moment, after that."""
+        robot = self._robot
+        robot.call('release_policy', ANSWER)
+        end = time.monotonic() + AGAIN
+        while True:
+            self._await_release()
+            try:
+                robot.call('drive_by_policy', ANSWER)
+                break
+            except RobotError:
+                if robot.is_driven_by_hand():
+                    end = time.monotonic() + AGAIN
+                elif time.monotonic() > end:
+                    raise
+                self._check()
+                time.sleep(STOPPED)
+        robot.say('handed over: the policy drives')
+
+    def _hand_back(self) -> None:
+        """Balance for as long as a person needs to take hold of the robot."""
+        robot = self._robot
         robot.call('drive_by_balance_controller', ANSWER)
         robot.say(f'hold the robot: the motors go off in {HAND_BACK:g} s')
         self._hold(HAND_BACK)

@@ -29,6 +29,7 @@ from h2o_ros.transitions import Transitions, concatenate
 TRIGGERS = (
     'drive_by_balance_controller',
     'drive_by_policy',
+    'release_policy',
     'shadow',
     'start_recording',
     'stop_recording',

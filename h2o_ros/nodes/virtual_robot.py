@@ -15,7 +15,7 @@ from sensor_msgs.msg import Imu
 from std_srvs.srv import Trigger
 
 from h2o_ros.configuration import setting
-from h2o_ros.nodes.common import STREAM, BaseNode, run
+from h2o_ros.nodes.common import FADE, STREAM, BaseNode, run
 from h2o_ros.nodes.sensor_messages import imu_message
 from h2o_ros.robot.can_bus import open_bus
 from h2o_ros.robot.control_priority import prefer_punctuality, run_in_real_time
@@ -77,8 +77,8 @@ class VirtualRobot(BaseNode):
         check_settings(parameters)
         self._body = make_body(parameters)
         self._bus = open_bus(parameters)
-        motors = EmulatedMotors(self._bus, parameters, watchdog=parameters.saved_watchdog)
-        self._robot = LiveRobot(self._body, motors, 1.0 / parameters.imu_rate)
+        self._motors = EmulatedMotors(self._bus, parameters, watchdog=parameters.saved_watchdog)
+        self._robot = LiveRobot(self._body, self._motors, 1.0 / parameters.imu_rate)
         self._imu = self.create_publisher(Imu, 'imu/data', STREAM)
         self.create_service(Trigger, 'lift', self._on_lift)
         self.create_service(InjectFault, 'inject_fault', self._on_fault)
@@ -130,6 +130,10 @@ class VirtualRobot(BaseNode):
                 f'{lost:.2f} s since the start'
             )
             self._lost = lost
+
+    def stop(self) -> None:
+        """End; the robot goes on while its torque fades."""
+        self.end_when(lambda: not any(self._motors.armed), FADE)
 
     def destroy_node(self) -> None:
         """Stop the robot and leave the bus, then end the node."""

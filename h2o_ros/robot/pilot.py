@@ -64,6 +64,7 @@ class Pilot:
         """seed: of the excitation."""
         self.task, self.settings = task, settings
         self.mode, self.reason = mode, 'started so'
+        self._released = not settings.needs_release
         self.velocity = 0.0  # m/s, what the balance controller follows
         weights = driving_weights(settings.excitation)
         self._controller = BalanceController(task, weights, leash=LEASH)
@@ -108,15 +109,28 @@ class Pilot:
                 return 'there is no policy; give the server one first'
             if not self._armed:
                 return 'the motors are not armed; arm them first'
+            if not self._released:
+                return 'the policy has not passed the shadow phase; wait for its end'
             if self.holds(now):
                 return 'a person holds the dead-man; release it first'
+        elif mode is Mode.SHADOW:
+            self._withdraw()
         self._change(mode, 'asked for')
         return ''
 
+    def release(self) -> None:
+        """Let a policy drive from now on, until the motors go off or its shadow phase begins."""
+        self._released = True
+
+    def _withdraw(self) -> None:
+        self._released = not self.settings.needs_release
+
     def set_armed(self, armed: bool) -> None:
         """Hear whether torque reaches the motors; a policy does not outlast their going off."""
-        if self._armed and not armed and self.mode is Mode.POLICY:
-            self._change(Mode.BALANCE, 'the motors went off')
+        if self._armed and not armed:
+            self._withdraw()
+            if self.mode is Mode.POLICY:
+                self._change(Mode.BALANCE, 'the motors went off')
         self._armed = armed
 
     def answer(self, observation: np.ndarray, now: float, policy: Act | None) -> Answer:

@@ -35,6 +35,12 @@ class PilotSettings:
         minimum=0.0,
         maximum=2.0,
     )
+    needs_release: bool = setting(
+        False,
+        '',
+        'hand the robot to a policy only after the service release_policy, which the supervisor '
+        'calls at the end of the shadow phase; again after each arming',
+    )
     real_time_priority: int = setting(
         35,
         '',
