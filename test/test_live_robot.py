@@ -205,6 +205,15 @@ def test_other_faults_are_the_motors():
     assert motors.faults == [('encoder_jump', {'radians': 1.5, 'motor': 0.0})]
 
 
+def test_a_frozen_orientation_keeps_its_pitch_alone():
+    live = LiveRobot(make_robot(), Motors(PUSH), 1 / 400)
+    run_live(live, 0.1)
+    live.inject('orientation_frozen', seconds=0.3)
+    said = [sample for _, sample in run_live(live, 0.2)]
+    assert len({sample.pitch for sample in said}) == 1
+    assert len({sample.pitch_rate for sample in said}) > 10
+
+
 def test_a_repair_ends_every_fault():
     live = LiveRobot(make_robot(), motors := Motors(PUSH), 1 / 400)
     live.inject('imu_silence', seconds=60.0)
@@ -230,7 +239,7 @@ def test_a_repair_ends_every_fault():
         ('repair now=1', "has no 'now'; it takes nothing"),
         (
             'gremlins',
-            "'gremlins' is unknown; the robot itself has imu_silence, imu_frozen, extra_delay, ",
+            "'gremlins' is unknown; the robot itself has imu_silence, imu_frozen, orient",
         ),
     ],
 )

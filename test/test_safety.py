@@ -25,9 +25,10 @@ def limiter(**changes):
 
 
 def reading(
-    theta=0.0, ages=None, speeds=STILL, headroom=COOL, faults=(), observation=True, same=0.005
-):
-    row = np.array([[theta, 0.0, 0.0, 0.0]], np.float32) if observation else None
+    theta=0.0, ages=None, speeds=STILL, headroom=COOL, faults=(), observation=True, same=0.005,
+    theta_dot=0.0,
+):  # fmt: skip
+    row = np.array([[theta, theta_dot, 0.0, 0.0]], np.float32) if observation else None
     ages = {'imu/data': 0.003} if ages is None else ages
     return Reading(row, ages, speeds, headroom, faults, {'imu/data': same})
 
@@ -203,10 +204,18 @@ def test_each_cause_trips_and_stands_against_arming(change, words):
 
 def test_a_good_step_trips_nothing():
     safety = armed()
-    safety.sense(
-        0.005, reading(theta=0.5, ages={'imu/data': 0.02}, speeds=(36.0, -36.0), same=0.1)
-    )
+    extreme = {'ages': {'imu/data': 0.02}, 'speeds': (36.0, -36.0), 'same': 0.1}
+    safety.sense(0.005, reading(theta=0.5, theta_dot=200.0, **extreme))
     assert safety.state == State.ARMED
+
+
+def test_a_tilt_that_its_rate_does_not_explain_trips():
+    safety = armed()
+    safety.sense(0.005, reading(theta=0.19))
+    assert safety.moving
+    safety.sense(0.010, reading(theta=0.21))
+    assert 'tilt and tilt rate contradict each other by 0.21 rad' in safety.reason
+    assert 'contradict' in '; '.join(safety.arm(0.015))
 
 
 def test_silence_of_the_commands_trips_in_time():

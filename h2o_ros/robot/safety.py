@@ -16,6 +16,7 @@ import numpy as np
 
 from h2o_ros.robot.safety_limits import TorqueLimiter
 from h2o_ros.robot.safety_settings import OVERSPEED, SafetySettings
+from h2o_ros.robot.tilt_check import TiltCheck
 from h2o_ros.task import Task
 
 CUT_EARLY = 0.005  # s, so that the zero is on the bus when the command's time is up
@@ -56,6 +57,8 @@ class Safety:
     def __init__(self, settings: SafetySettings, task: Task, limiter: TorqueLimiter) -> None:
         self._settings, self._task, self._limiter = settings, task, limiter
         self._theta = task.observation_names.index('theta')
+        self._theta_dot = task.observation_names.index('theta_dot')
+        self._tilt_check = TiltCheck()
         self.state = State.UNCONFIGURED
         self.reason = ''
         self.trips = 0
@@ -100,6 +103,9 @@ class Safety:
     def sense(self, now: float, reading: Reading) -> None:
         """Judge a control step; trips where torque flows and must not."""
         self._reading = reading
+        if reading.observation is not None:
+            row = reading.observation[0]
+            self._tilt_check.update(now, float(row[self._theta]), float(row[self._theta_dot]))
         if not self.moving:
             return
         causes = self._causes(now)
@@ -248,7 +254,8 @@ class Safety:
             theta = observation[0, self._theta]
             limit = self._task.termination.limit
             return [f'the robot has fallen: tilt {theta:.2f} rad (limit {limit:.2f})']
-        return []
+        complaint = self._tilt_check.complaint(self._settings.tilt_difference)
+        return [complaint] if complaint else []
 
     def _posture(self) -> list[str]:
         reading, settings, found = self._reading, self._settings, []

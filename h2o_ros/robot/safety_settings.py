@@ -45,6 +45,13 @@ class SafetySettings:
         minimum=0.02,
         maximum=0.5,
     )
+    tilt_difference: float = setting(
+        0.2,
+        'rad',
+        'by which the tilt may change, within about 1 s, otherwise than its rate says',
+        minimum=0.05,
+        maximum=0.5,
+    )
     observation_timeout: float = setting(
         0.02, 's', 'oldest observation whose action is still sent', minimum=0.005, maximum=0.1
     )

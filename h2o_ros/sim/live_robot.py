@@ -13,7 +13,13 @@ from h2o_ros.sim.attended_robot import AttendedRobot
 from h2o_ros.sim.plants import WHEELS
 
 LONGEST_DELAY = 0.2  # s
-OWN_FAULTS = ('imu_silence', 'imu_frozen', 'extra_delay', 'repair')
+# What happens for a number of seconds.
+PASSING = {
+    'imu_silence': 'no IMU message',
+    'imu_frozen': 'the IMU repeats itself',
+    'orientation_frozen': "the IMU's pitch stays as it is and its rate does not",
+}
+OWN_FAULTS = (*PASSING, 'extra_delay', 'repair')
 LONGEST_SILENCE = 60.0  # s
 
 
@@ -47,7 +53,7 @@ class LiveRobot:
         self.robot, self.motors = robot, motors
         self._imu_period = imu_period
         self._imu_due = -np.inf
-        self._imu_silent_until = self._imu_frozen_until = -np.inf
+        self._until = dict.fromkeys(PASSING, -np.inf)  # monotonic s, at which each fault ends
         self._imu_said = (0.0, 0.0)  # pitch in rad, its rate in rad/s
         self._imu_delay = 0.0
         self._samples: deque[ImuSample] = deque()
@@ -65,9 +71,9 @@ class LiveRobot:
         """Begin a fault, from any thread; return what happens, ValueError where it cannot.
 
         imu_silence seconds: no IMU message for so long. imu_frozen seconds: all IMU messages say
-        what the last one said. extra_delay torque, imu: seconds by which
-        the torques act and the IMU's messages come later, until told otherwise. repair ends what
-        still goes on. Every other fault is the motors'.
+        what the last one said. orientation_frozen seconds: their pitch alone does. extra_delay
+        torque, imu: seconds by which the torques act and the IMU's messages come later, until told
+        otherwise. repair ends what still goes on. Every other fault is the motors'.
         """
         with self._lock:
             return self._inject(fault, numbers)
@@ -81,24 +87,28 @@ class LiveRobot:
         if now >= self._imu_due:
             following = self._imu_due + self._imu_period
             self._imu_due = following if following > now else now + self._imu_period
-            if now >= self._imu_silent_until:
-                if now >= self._imu_frozen_until:
-                    self._imu_said = readings['pitch'], readings['pitch_rate']
+            if now >= self._until['imu_silence']:
+                self._imu_said = self._read_imu(readings)
                 self._samples.append(ImuSample(now, *self._imu_said))
         due = []
         while self._samples and self._samples[0].time + self._imu_delay <= now:
             due.append(self._samples.popleft())
         return due
 
+    def _read_imu(self, readings: dict[str, float]) -> tuple[float, float]:
+        """Return what the IMU says: pitch in rad and its rate in rad/s."""
+        pitch, rate = self._imu_said
+        if self._now >= self._until['imu_frozen']:
+            rate = readings['pitch_rate']
+            if self._now >= self._until['orientation_frozen']:
+                pitch = readings['pitch']
+        return pitch, rate
+
     def _inject(self, fault: str, numbers: dict[str, float]) -> str:
-        if fault == 'imu_silence':
+        if fault in PASSING:
             seconds = _take(fault, numbers, {'seconds': (1.0, LONGEST_SILENCE)})['seconds']
-            self._imu_silent_until = self._now + seconds
-            return f'no IMU message for {seconds} s'
-        if fault == 'imu_frozen':
-            seconds = _take(fault, numbers, {'seconds': (1.0, LONGEST_SILENCE)})['seconds']
-            self._imu_frozen_until = self._now + seconds
-            return f'the IMU repeats itself for {seconds} s'
+            self._until[fault] = self._now + seconds
+            return f'{PASSING[fault]}, for {seconds} s'
         if fault == 'extra_delay':
             limits = {'torque': (0.0, LONGEST_DELAY), 'imu': (0.0, LONGEST_DELAY)}
             delays = _take(fault, numbers, limits)
@@ -107,7 +117,7 @@ class LiveRobot:
             return f'torque {delays["torque"]} s later, IMU {delays["imu"]} s later'
         if fault == 'repair':
             _take(fault, numbers, {})
-            self._imu_silent_until = self._imu_frozen_until = self._now
+            self._until = dict.fromkeys(PASSING, self._now)
             self._imu_delay, self._torque_delay = 0.0, 0
             self.motors.repair()
             return 'every fault has ended; what has latched stays latched'
