@@ -4,7 +4,6 @@ import dataclasses
 from pathlib import Path
 
 from h2o_ros.algorithms.config import algorithm_names
-from h2o_ros.algorithms.policy import Policy
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.launching.arguments import TASK, load_robot_task
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
@@ -33,6 +32,16 @@ def refuse_looser_shadow(arguments):
             )
 
 
+def check_policy(path, task):
+    """PolicyError where a policy file is torn or made for another task."""
+    try:
+        from h2o_ros.algorithms.policy import Policy
+    except ImportError:
+        # `ros2 launch` runs on the Python of ROS, the nodes on that of .venv: they refuse it too.
+        return
+    Policy.load(path).check_contract(task)
+
+
 def nodes(arguments):
     """Return the robot, who drives it, the recorder, the supervisor, and who goes on learning."""
     task, policy, output = arguments['task'], arguments['policy'], arguments['output']
@@ -41,7 +50,7 @@ def nodes(arguments):
             f'{policy}: there is no such policy file; train one (make train), or name another by '
             'policy:=FILE'
         )
-    Policy.load(policy).check_contract(load_robot_task(task))
+    check_policy(policy, load_robot_task(task))
     refuse_looser_shadow(arguments)
     learn = arguments['learn']
     processes = [

@@ -490,6 +490,37 @@ def test_both_ways_start_the_same_nodes(path, given, monkeypatch):
     assert len({process.label for process in stated}) == len(stated)
 
 
+# What the Python of a ROS installation, which runs `ros2 launch`, need not have.
+NOT_OF_ROS = (
+    'torch', 'scipy', 'safetensors', 'h5py', 'rosbags', 'mujoco', 'gymnasium', 'onnx',
+    'onnxruntime', 'can', 'cantools', 'msgpack', 'honcho', 'matplotlib', 'rich', 'tensorboard',
+    'tqdm',
+)  # fmt: skip
+ON_ROS_PYTHON = """
+import importlib.util, sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in sys.argv[2].split(','):
+            raise ModuleNotFoundError(f'{name} is not installed')
+sys.meta_path.insert(0, Missing())
+specification = importlib.util.spec_from_file_location('shipped', sys.argv[1])
+module = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(module)
+graph = module.GRAPH
+graph.check('')
+print(len(graph.nodes(graph.read(dict(word.split(':=') for word in sys.argv[3:])))), 'nodes')
+"""
+
+
+@pytest.mark.parametrize('path', sorted(SHIPPED.glob('*.launch.py')), ids=lambda path: path.name)
+def test_a_launch_file_needs_only_what_ros_has(path, given, processes):
+    words = [f'{name}:={value}' for name, value in given.items()]
+    command = [sys.executable, '-c', ON_ROS_PYTHON, str(path), ','.join(NOT_OF_ROS), *words]
+    run = processes.start(command)
+    said, _ = run.communicate(timeout=60)
+    assert run.returncode == 0 and said.endswith(' nodes\n'), said
+
+
 @pytest.mark.parametrize('path', sorted(SHIPPED.glob('*.launch.py')), ids=lambda path: path.name)
 def test_a_shipped_node_knows_every_parameter_it_is_given(path, given):
     graph = load_graph(path)

@@ -7,12 +7,15 @@ friction+joint_noise, gravity:1.5; or as the path of a YAML file with fields of 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import mujoco
 import numpy as np
 
 from h2o_ros.configuration import build, read_yaml, setting
 from h2o_ros.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import mujoco
 
 
 @dataclass(frozen=True)
