@@ -91,22 +91,25 @@ def run(options: argparse.Namespace) -> int:
         options.threads, options.saving,
     )  # fmt: skip
     folder = ResultsFolder(options.output)
-    code = 0
+    code, data = 0, Datasets()
     for experiment in chosen:
         seeds = range(options.first_seed, options.first_seed + (options.seeds or experiment.seeds))
         together = options.batch_seeds or (len(seeds) if options.device == 'cuda' else 1)
         cells = dict.fromkeys(map(canonical, experiment.cells))
         grid = Grid(tuple(cells), tuple(seeds), settings, folder, together, known)
-        code = code if options.show else max(code, train(grid, experiment, options.ray))
+        if options.show:
+            grid.compare(data)
+        else:
+            code = max(code, train(grid, experiment, data, options.ray))
         write_all(experiment, grid, options.place)
         if code == INTERRUPTED:
             break
     return code
 
 
-def train(grid: Grid, experiment: Experiment, ray: bool) -> int:
+def train(grid: Grid, experiment: Experiment, data: Datasets, ray: bool) -> int:
     """Train what is missing; return 0, 1 where a run failed, or INTERRUPTED."""
-    data, batches = Datasets(), grid.missing()
+    batches = grid.missing()
     grid.claim(batches, data)
     wanted, missing = len(grid.cells) * len(grid.seeds), sum(len(b.seeds) for b in batches)
     print(f'{experiment.name}: {wanted} runs, {wanted - missing} of them done', flush=True)
