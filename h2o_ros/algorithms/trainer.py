@@ -167,6 +167,7 @@ class Trainer:
             self.task.contract(),
             version,
             self.updates,
+            self.config.method,
         )
 
     @torch.inference_mode()

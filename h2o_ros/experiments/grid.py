@@ -161,7 +161,7 @@ def _run(
     run = Run(batch.cell, batch.seeds, grid.settings, place, data)
     progress.begin(batch, run.trainer.updates)
     if not run.train(lambda run: progress.at(batch, run.trainer.updates, run.rows), stopping):
-        progress.interrupted(batch)
+        progress.interrupted(batch, saved=run.trainer.updates > 0)
         return False
     finish(grid, batch, run.outcome())
     progress.done(batch, run.rows)

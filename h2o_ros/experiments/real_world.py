@@ -20,6 +20,7 @@ from h2o_ros.data.dataset import load_bags
 from h2o_ros.data.streams import POLICY
 from h2o_ros.data.takes import takes_in
 from h2o_ros.errors import BagError, RobotError, exit_code_of
+from h2o_ros.experiments.number_types import at_least, between
 from h2o_ros.experiments.real_world_pictures import Deployment, draw_deployments, draw_recording
 from h2o_ros.report.output import prepare_output_folder
 from h2o_ros.task import Task, load_task
@@ -43,10 +44,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--tasks', default=','.join(SECONDS))
     parser.add_argument('--algorithms', default=','.join(ALGORITHMS))
     parser.add_argument('--model', default='standard', choices=('standard', 'hard'))
-    parser.add_argument('--steps', type=int, default=100000, help='to record for each task')
-    parser.add_argument('--excitation', type=float, default=1.0, help='of the recording, 0 to 2')
-    parser.add_argument('--updates', type=int, default=0, help='0: the number of the algorithm')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--steps', type=at_least(1), default=100000, help='to record for each task'
+    )
+    parser.add_argument(
+        '--excitation', type=between(0.0, 2.0), default=1.0, help='of the recording, 0 to 2'
+    )
+    parser.add_argument(
+        '--updates', type=at_least(0), default=0, help='0: the number of the algorithm'
+    )
+    parser.add_argument('--seed', type=at_least(0), default=0)
     parser.add_argument('--output', default='runs/real_world')
     return parser.parse_args(arguments)
 

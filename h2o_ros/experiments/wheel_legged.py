@@ -26,6 +26,7 @@ from h2o_ros.data.demonstration import chosen_bags
 from h2o_ros.episodes import Episodes
 from h2o_ros.errors import exit_code_of
 from h2o_ros.experiments.comparison import draw_comparison, write_table
+from h2o_ros.experiments.number_types import at_least
 from h2o_ros.experiments.training import evaluate, evaluate_controller, train
 from h2o_ros.report.output import prepare_output_folder
 from h2o_ros.robot.balance import BalanceController
@@ -50,10 +51,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         '--bag', default='', help='recordings, by commas; empty: the demonstration'
     )
     parser.add_argument('--algorithms', default=','.join((LQR, *ALGORITHMS)))
-    parser.add_argument('--seeds', type=int, default=5)
-    parser.add_argument('--first-seed', type=int, default=0)
-    parser.add_argument('--updates', type=int, default=0, help='0: the number of the algorithm')
-    parser.add_argument('--environments', type=int, default=32)
+    parser.add_argument('--seeds', type=at_least(1), default=5)
+    parser.add_argument('--first-seed', type=at_least(0), default=0)
+    parser.add_argument(
+        '--updates', type=at_least(0), default=0, help='0: the number of the algorithm'
+    )
+    parser.add_argument('--environments', type=at_least(1), default=32)
     parser.add_argument('--device', default='cpu', choices=('cpu', 'cuda'))
     parser.add_argument('--output', default='runs/wheel_legged')
     return parser.parse_args(arguments)
