@@ -26,6 +26,10 @@ class CheckpointError(H2OError):
     """A checkpoint is torn, or made by another configuration."""
 
 
+class TrainingError(H2OError):
+    """The numbers of a training or of its policy are no longer finite."""
+
+
 class SimulationError(H2OError):
     """A robot model is unknown or its state left the finite numbers."""
 

@@ -1,6 +1,5 @@
 """Grids: cells and their keys, runs that resume, folders that refuse, and a whole one in small."""
 
-import csv
 import json
 import os
 import signal
@@ -9,11 +8,10 @@ import time
 
 import numpy as np
 import pytest
-import yaml
+from grid_samples import lines_of, make_small, words
 from result_samples import row
 
 from h2o_ros.algorithms.policy import Policy
-from h2o_ros.data.d4rl import write_d4rl
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.experiments import gap_samples
 from h2o_ros.experiments.__main__ import main, narrowed, parse
@@ -24,44 +22,13 @@ from h2o_ros.experiments.results import Outcome, Results, RunKey, write_rows
 from h2o_ros.experiments.results_folder import ResultsFolder
 from h2o_ros.experiments.runs import EVALUATION_SEED, REALITY, Run, Settings
 from h2o_ros.experiments.training import evaluate
-from h2o_ros.sim.simulator import make_simulator
-from h2o_ros.task import find_task, load_task
-from h2o_ros.transitions import concatenate
-
-SMALL = {
-    'hidden': [16, 16], 'classifier_hidden': [16, 16], 'batch': 16, 'classifier_batch': 16,
-    'compile': 'off', 'warmup_steps': 20,
-}  # fmt: skip
+from h2o_ros.task import load_task
 
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    """Give HalfCheetah with short episodes and small networks, and a dataset of it."""
-    content = yaml.safe_load(find_task('half_cheetah').read_text(encoding='utf-8'))
-    content['horizon'] = 30
-    content['learning'] |= SMALL
-    path = tmp_path / 'small.yaml'
-    path.write_text(yaml.safe_dump(content))
-    task, generator = load_task(path), np.random.default_rng(0)
-    robots = make_simulator(task, 'standard', batch=4, seed=5)
-    rows = [robots.step(generator.uniform(-1, 1, (4, 6))) for _ in range(60)]
-    write_d4rl(tmp_path / 'halfcheetah-small-v2.hdf5', concatenate(rows))
-    monkeypatch.setenv('H2O_DATASETS', str(tmp_path))
-    return str(path)
-
-
-def words(small, folder, *more, algorithms='h2o,sac', steps=40):
-    return [
-        'own', '--task', small, '--algorithms', algorithms, '--datasets', 'halfcheetah-small-v2',
-        '--gaps', 'gravity', '--steps', str(steps), '--every', '20', '--episodes', '2',
-        '--robots', '4', '--output', str(folder), *more,
-    ]  # fmt: skip
-
-
-def lines_of(folder, without=('seconds', 'date', 'version', 'together')):
-    with (folder / 'results.csv').open() as file:
-        rows = list(csv.DictReader(file))
-    return [{k: v for k, v in row.items() if k not in without} for row in rows]
+    """Give the file of a small task, and a dataset of it."""
+    return make_small(tmp_path, monkeypatch)
 
 
 # Cells

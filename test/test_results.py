@@ -60,6 +60,27 @@ def test_results_of_two_datasets_of_one_name_are_not_joined():
     assert both.digests() == {'halfcheetah-medium-v2': 'd0'}
 
 
+@pytest.mark.parametrize('change', [{'recipe': 'r1'}, {'episodes': 5}, {'robots': 2}])
+def test_runs_of_a_cell_that_were_made_differently_are_not_joined(tmp_path, change, capsys):
+    (name, value), usual = change.popitem(), {'robots': 1}
+    write_rows(run(**usual), tmp_path / 'a.csv')
+    write_rows(run(1, **(usual | {name: value})), tmp_path / 'b.csv')
+    names = [str(tmp_path / file) for file in ('a.csv', 'b.csv')]
+    assert main(['merge', *names, '--output', str(tmp_path / 'c.csv')]) == 2
+    said = capsys.readouterr().err
+    assert f'h2o half_cheetah halfcheetah-medium-v2 gravity: runs with {name} ' in said
+    assert said.count('\n') == 1 and f' and with {value}; keep' in said
+    assert not (tmp_path / 'c.csv').exists()
+
+
+def test_runs_that_no_table_takes_together_are_joined():
+    longer = [row(1, 40, steps=40, recipe='r1', episodes=5)]
+    real = dataclasses.replace(CELL, algorithm='cql', gap='-')
+    of_real = [*run(cell=real, robots=1), *run(1, cell=real, robots=2)]
+    older = [*run(robots=0), *run(2, robots=4)]
+    assert len(Results(longer).joined(Results(of_real)).joined(Results(older))) == 5
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [

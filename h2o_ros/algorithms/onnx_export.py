@@ -13,7 +13,7 @@ import numpy as np
 
 from h2o_ros.algorithms import tensor_file
 from h2o_ros.algorithms.policy import Policy
-from h2o_ros.errors import PolicyError
+from h2o_ros.errors import PolicyError, exit_code_of
 
 OPSET = 17
 
@@ -95,4 +95,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    raise SystemExit(exit_code_of(main))

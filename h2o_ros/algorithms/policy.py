@@ -29,7 +29,8 @@ class Policy:
     weights, biases: layers (in, out) and (out,); the last gives mean and log-std head, 2 A wide.
     log_std_scale: multiplier and offset of the head. observation_scale, observation_shift (O,):
     the network sees observation * scale + shift. contract: Task.contract(). version counts
-    publications, update the gradient updates made.
+    publications, update the gradient updates made. algorithm: the method that trained it, empty
+    in older files.
     """
 
     weights: Sequence[np.ndarray]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import sys
 
 from h2o_ros.errors import ConfigurationError, exit_code_of
@@ -19,6 +20,7 @@ from h2o_ros.experiments.cells import DEMONSTRATION, Cell, Datasets, canonical
 from h2o_ros.experiments.grid import Grid, run_here
 from h2o_ros.experiments.grid_progress import GridProgress
 from h2o_ros.experiments.merging import merge
+from h2o_ros.experiments.number_types import at_least, between
 from h2o_ros.experiments.on_ray import import_ray, run_on_ray
 from h2o_ros.experiments.output import write_all
 from h2o_ros.experiments.results import Results
@@ -35,21 +37,21 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add, number = parser.add_argument, _at_least(1)
+    add, number = parser.add_argument, at_least(1)
     add(
         'names', nargs='+', metavar='NAME', help=f'{", ".join(experiments())}, own; list says more'
     )
     add('--seeds', type=number, default=0, metavar='N', help='default: as many as the paper')
-    add('--first-seed', type=_at_least(0), default=0, metavar='N')
+    add('--first-seed', type=at_least(0), default=0, metavar='N')
     add('--steps', type=number, default=1_000_000, metavar='N', help='updates of a run')
     add('--every', type=number, default=10_000, metavar='N', help='updates between evaluations')
     add('--episodes', type=number, default=10, metavar='N', help='of each evaluation')
     add('--robots', type=number, default=32, metavar='N', help='that are simulated at once')
     add('--device', default='cpu', choices=('cpu', 'cuda'))
-    add('--threads', type=number, default=1, metavar='N', help='of the processor')
     add('--batch-seeds', type=number, default=0, metavar='N',
         help='seeds that train together; default: all of a cell on cuda, one on cpu')  # fmt: skip
-    add('--saving', type=float, default=300.0, metavar='S', help='seconds between checkpoints')
+    add('--saving', type=between(0.0, math.inf), default=300.0, metavar='S',
+        help='seconds between checkpoints')  # fmt: skip
     add('--output', default='runs/paper', metavar='FOLDER', help='default: %(default)s')
     add('--known', default='', metavar='FILE', help='results made elsewhere; not made again')
     add('--task', default='standing_still', help='of `own`')
@@ -88,25 +90,28 @@ def run(options: argparse.Namespace) -> int:
         import_ray()
     settings = Settings(
         options.steps, options.every, options.episodes, options.robots, options.device,
-        options.threads, options.saving,
+        options.saving,
     )  # fmt: skip
     folder = ResultsFolder(options.output)
-    code = 0
+    code, data = 0, Datasets()
     for experiment in chosen:
         seeds = range(options.first_seed, options.first_seed + (options.seeds or experiment.seeds))
         together = options.batch_seeds or (len(seeds) if options.device == 'cuda' else 1)
         cells = dict.fromkeys(map(canonical, experiment.cells))
         grid = Grid(tuple(cells), tuple(seeds), settings, folder, together, known)
-        code = code if options.show else max(code, train(grid, experiment, options.ray))
+        if options.show:
+            grid.compare(data)
+        else:
+            code = max(code, train(grid, experiment, data, options.ray))
         write_all(experiment, grid, options.place)
         if code == INTERRUPTED:
             break
     return code
 
 
-def train(grid: Grid, experiment: Experiment, ray: bool) -> int:
+def train(grid: Grid, experiment: Experiment, data: Datasets, ray: bool) -> int:
     """Train what is missing; return 0, 1 where a run failed, or INTERRUPTED."""
-    data, batches = Datasets(), grid.missing()
+    batches = grid.missing()
     grid.claim(batches, data)
     wanted, missing = len(grid.cells) * len(grid.seeds), sum(len(b.seeds) for b in batches)
     print(f'{experiment.name}: {wanted} runs, {wanted - missing} of them done', flush=True)
@@ -175,15 +180,6 @@ def _fits(cell: Cell, wanted: dict[str, list[str]]) -> bool:
 
 def _words(options: argparse.Namespace, name: str) -> list[str]:
     return [word.strip() for word in getattr(options, name).split(',') if word.strip()]
-
-
-def _at_least(least: int):
-    def number(text: str) -> int:
-        if int(text) < least:
-            raise argparse.ArgumentTypeError(f'expected {least} or more, got {text}')
-        return int(text)
-
-    return number
 
 
 if __name__ == '__main__':

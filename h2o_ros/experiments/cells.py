@@ -113,6 +113,14 @@ def digest_of_recipe(recipe: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:8]
 
 
+def digest_of_rows(rows: Transitions) -> str:
+    """Return 12 hexadecimal digits over every number of these transitions."""
+    sha = hashlib.sha256()
+    for field in dataclasses.fields(rows):
+        sha.update(getattr(rows, field.name).tobytes())
+    return sha.hexdigest()[:12]
+
+
 class Datasets:
     """Datasets by name, the newest kept in memory; their digests all."""
 
@@ -130,15 +138,12 @@ class Datasets:
         return self._loaded[1]
 
     def digest(self, name: str, task: Task) -> str:
-        """Return 12 hexadecimal digits over every number of a dataset; '-' for none."""
+        """Return the digest of a dataset's rows; '-' for none."""
         if name == UNUSED:
             return UNUSED
         place = (name, task.name)
         if place not in self._digests:
-            rows, sha = self.load(name, task), hashlib.sha256()
-            for field in dataclasses.fields(rows):
-                sha.update(getattr(rows, field.name).tobytes())
-            self._digests[place] = sha.hexdigest()[:12]
+            self._digests[place] = digest_of_rows(self.load(name, task))
         return self._digests[place]
 
     def of_cell(self, cell: Cell, task: Task) -> Transitions | None:

@@ -9,6 +9,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from h2o_ros.experiments.pictures import save_picture
+from h2o_ros.experiments.results import write_text
+
 SURVIVING_SHARE, LARGEST_X, LARGEST_TORQUE = 0.9, 1.0, 1.0
 COLOURS = {'simulator': '#767676', 'standard': '#0072B2', 'hard': '#D55E00'}
 MEASURES = (
@@ -45,7 +48,7 @@ def write_table(results: list[dict[str, Any]], path: Path) -> None:
                 f'| {_median(rows, "mean_abs_action"):.2f} '
                 f'| {f"{np.median(ratio):.3f}" if ratio else ""} |'
             )
-    path.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    write_text(path, '\n'.join(lines) + '\n')
 
 
 def draw_comparison(results: list[dict[str, Any]], path: Path) -> None:
@@ -73,7 +76,7 @@ def draw_comparison(results: list[dict[str, Any]], path: Path) -> None:
     panels[0].axvline(SURVIVING_SHARE, color='black', linewidth=0.8, linestyle='--')
     figure.legend(*panels[0].get_legend_handles_labels(), loc='outside lower center', ncols=3)
     figure.suptitle('Final policies: a dot a seed, values beyond an axis at its end')
-    figure.savefig(path, dpi=110)
+    save_picture(figure, path)
 
 
 def _value(row: dict[str, Any], measure: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from h2o_ros.experiments.make_dataset import (
     make_replay,
     parse_name,
 )
+from h2o_ros.experiments.number_types import between
 from h2o_ros.task import Task, load_task
 
 LONGEST_TRAINING = 1_000_000  # control steps
@@ -64,7 +66,10 @@ def _add_make(parser: argparse.ArgumentParser) -> None:
         'names', nargs='+', metavar='NAME',
         help=f'ENVIRONMENT-LEVEL-v2; environments: {environments}; levels: {", ".join(LEVELS)}',
     )  # fmt: skip
-    parser.add_argument('--steps', type=int, default=1_000_000, help='default: %(default)s')
+    parser.add_argument(
+        '--steps', type=int, default=1_000_000,
+        help='of a dataset; medium-replay: the longest training; default: %(default)s',
+    )  # fmt: skip
     parser.add_argument('--robots', type=int, default=100, help='side by side; default: 100')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--output', help='folder; default: where names are looked up')
@@ -72,7 +77,9 @@ def _add_make(parser: argparse.ArgumentParser) -> None:
         '--policy', action='append', default=[], metavar='LEVEL=FILE',
         help='a policy that acts in place of the shipped one',
     )  # fmt: skip
-    parser.add_argument('--level', type=float, help='medium-replay: return that ends it')
+    parser.add_argument(
+        '--level', type=between(-math.inf, math.inf), help='medium-replay: return that ends it'
+    )
     parser.add_argument('--runs', default=RUNS, help='medium-replay: folder of its training')
     parser.set_defaults(run=_make)
 
@@ -111,9 +118,10 @@ def _make(options: argparse.Namespace) -> None:
     for request, target in zip(requests, targets, strict=True):
         began = time.monotonic()
         if request.level == 'medium-replay':
-            level = options.level or MEDIUM_RETURNS[request.task.name]
+            usual = MEDIUM_RETURNS[request.task.name]
+            level = usual if options.level is None else options.level
             run = _behaviour(request.task, options)
-            made, policy = make_replay(request, run, level, LONGEST_TRAINING, _tell)
+            made, policy = make_replay(request, run, level, options.steps, _tell)
             print(f'policy of that moment: {policy}')
         else:
             made = make(request, options.steps, options.robots, options.seed, policies)

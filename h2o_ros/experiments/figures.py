@@ -16,6 +16,7 @@ from h2o_ros.experiments.catalogue import Experiment, Line
 from h2o_ros.experiments.cells import Cell, canonical
 from h2o_ros.experiments.gap_figure import draw_gap
 from h2o_ros.experiments.grid import Grid
+from h2o_ros.experiments.pictures import save_picture
 from h2o_ros.experiments.results import Results
 from h2o_ros.experiments.tables import final_rows
 
@@ -46,7 +47,7 @@ def draw_amounts(experiment: Experiment, results: Results, grid: Grid, path: Pat
     axes.grid(alpha=0.3)
     if drawn:
         _name_colours(figure, [axes], experiment.title)
-        figure.savefig(path, dpi=110)
+        save_picture(figure, path)
     return drawn
 
 
@@ -55,7 +56,7 @@ def draw_curves(experiment: Experiment, results: Results, grid: Grid, path: Path
     figure = curves_figure(experiment, results, grid.settings.steps)
     if figure is None:
         return False
-    figure.savefig(path, dpi=110)
+    save_picture(figure, path)
     return True
 
 

@@ -12,6 +12,7 @@ from h2o_ros.experiments import gap_samples
 from h2o_ros.experiments.catalogue import Experiment
 from h2o_ros.experiments.cells import canonical
 from h2o_ros.experiments.grid import Grid
+from h2o_ros.experiments.pictures import save_picture
 from h2o_ros.experiments.results import Results
 
 COLOURS = {'u': '#D55E00', 'q': '#0072B2'}
@@ -49,5 +50,5 @@ def draw_gap(experiment: Experiment, results: Results, grid: Grid, path: Path) -
         panels[down, 0].set_ylabel(LABELS[name])
     figure.supxlabel('velocity along x (m/s)')
     figure.suptitle(experiment.title)
-    figure.savefig(path, dpi=110)
+    save_picture(figure, path)
     return True

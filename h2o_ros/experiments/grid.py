@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,12 +13,11 @@ from h2o_ros.errors import ConfigurationError, H2OError
 from h2o_ros.experiments import cells
 from h2o_ros.experiments.cells import UNUSED, Cell, Datasets
 from h2o_ros.experiments.grid_progress import GridProgress
+from h2o_ros.experiments.rests_on import rests_on
 from h2o_ros.experiments.results import Outcome, Results, RunKey
 from h2o_ros.experiments.results_folder import ResultsFolder
 from h2o_ros.experiments.runs import Run, Settings
 from h2o_ros.locks import FileLock
-from h2o_ros.sim.gaps import find_gap
-from h2o_ros.task import load_task
 
 
 class Batch(NamedTuple):
@@ -44,26 +43,27 @@ class Grid:
         return self.folder.results().joined(self.known)
 
     def claim(self, batches: Sequence[Batch], data: Datasets) -> None:
-        """Note what these batches rest on; ConfigurationError where the folder is another's."""
-        wanted = list(dict.fromkeys(batch.cell for batch in batches))
-        of_all = self.settings
+        """Note what the folder's runs and these batches rest on, before they are trained.
+
+        ConfigurationError where the folder, or a known run, rests on anything else.
+        """
+        settings, missing = self.settings, {batch.cell for batch in batches}
         shared = {
-            'steps': of_all.steps,
-            'evaluations every': of_all.every,
-            'episodes': of_all.episodes,
-            'robots': of_all.robots,
+            'steps': settings.steps,
+            'evaluations every': settings.every,
+            'episodes': settings.episodes,
+            'robots': settings.robots,
         }
-        datasets = _digests(wanted, data)
-        self._check_known(datasets)
-        names = {cell.gap for cell in wanted if cell.gap != UNUSED}
-        gaps = {name: dataclasses.asdict(find_gap(name)) for name in sorted(names)}
-        recipes = {
-            f'{cell.algorithm} on {cell.task} {cell.overrides}'.strip(): cells.recipe(
-                cells.configuration(cell, of_all.steps)
-            )
-            for cell in wanted
-        }
-        self.folder.claim(shared, {'dataset': datasets, 'gap': gaps, 'algorithm': recipes})
+        self._check_known(missing, data)
+        self._check_how_known()
+        own = self._cells_of(self.folder.results()) | missing
+        self.folder.claim(shared, rests_on(own, missing, data, settings.steps))
+
+    def compare(self, data: Datasets) -> None:
+        """Refuse as `claim` what the folder's runs and the known ones rest on; note nothing."""
+        self._check_known((), data)
+        own = self._cells_of(self.folder.results())
+        self.folder.compare(rests_on(own, (), data, self.settings.steps))
 
     def missing(self) -> list[Batch]:
         """Return what is to be trained: the first seeds of all cells first."""
@@ -81,26 +81,45 @@ class Grid:
                 batches.append(Batch(cell, tuple(wanted[first : first + self.together])))
         return sorted(batches, key=lambda batch: batch.seeds[0])  # stable: cells keep their order
 
-    def _check_known(self, datasets: dict[str, str]) -> None:
+    def _cells_of(self, results: Results) -> set[Cell]:
+        """Return the grid's cells that have a run of its steps in these results."""
+        steps = self.settings.steps
+        return set(self.cells) & {key.cell for key in results if key.steps == steps}
+
+    def _check_known(self, missing: Collection[Cell], data: Datasets) -> None:
+        """Refuse known runs of other data or settings than those that there are here."""
+        steps, known = self.settings.steps, self._cells_of(self.known)
+        datasets = rests_on(known | set(missing), missing, data, steps)['dataset']
         for name, digest in self.known.digests().items():
             if datasets.get(name, digest) != digest:
                 raise ConfigurationError(
                     f'known results: made from another {name} (digest {digest}, here '
                     f'{datasets[name]}); leave --known out, or take the same dataset'
                 )
-        for key in self.known:
-            robots = self.known.final(key).robots
-            simulated = key.cell in self.cells and key.cell.gap != UNUSED
-            if simulated and robots not in (0, self.settings.robots):
+        for cell in sorted(known):
+            run = self.known.of_cell(cell, steps)[0]
+            there = self.known.final(run).recipe
+            here = cells.digest_of_recipe(cells.recipe(cells.configuration(cell, steps)))
+            if there != here:
                 raise ConfigurationError(
-                    f'known results: made with --robots {robots}, here {self.settings.robots}; '
-                    'give the same, or leave --known out'
+                    f'known results: {cell} was made with other settings (recipe {there}, here '
+                    f'{here}); leave --known out, or take the same settings'
                 )
 
-
-def _digests(wanted: Sequence[Cell], data: Datasets) -> dict[str, str]:
-    pairs = sorted({(cell.dataset, cell.task) for cell in wanted if cell.dataset != UNUSED})
-    return {dataset: data.digest(dataset, load_task(task)) for dataset, task in pairs}
+    def _check_how_known(self) -> None:
+        """Refuse known runs that were simulated or evaluated otherwise."""
+        for cell in sorted(self._cells_of(self.known)):
+            for run in self.known.of_cell(cell, self.settings.steps):
+                last = self.known.final(run)
+                made = {'episodes': last.episodes}
+                if cell.gap != UNUSED and last.robots:  # unknown in older files
+                    made['robots'] = last.robots
+                for name, there in made.items():
+                    if there != (here := getattr(self.settings, name)):
+                        raise ConfigurationError(
+                            f'known results: made with --{name} {there}, here {here} ({cell}); '
+                            'give the same, or leave --known out'
+                        )
 
 
 def run_here(grid: Grid, batches: Sequence[Batch], data: Datasets, progress: GridProgress) -> bool:
@@ -142,7 +161,7 @@ def _run(
     run = Run(batch.cell, batch.seeds, grid.settings, place, data)
     progress.begin(batch, run.trainer.updates)
     if not run.train(lambda run: progress.at(batch, run.trainer.updates, run.rows), stopping):
-        progress.interrupted(batch)
+        progress.interrupted(batch, saved=run.trainer.updates > 0)
         return False
     finish(grid, batch, run.outcome())
     progress.done(batch, run.rows)

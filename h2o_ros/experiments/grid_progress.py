@@ -103,9 +103,12 @@ class GridProgress:
         self._waiting.remove(batch)
         self.failures += 1
 
-    def interrupted(self, batch: Batch) -> None:
-        """Note that all ends early."""
-        self._say(f'{_name(batch)}: interrupted and saved; the same command goes on')
+    def interrupted(self, batch: Batch, saved: bool) -> None:
+        """Note that all ends early. saved: what the batch has done so far."""
+        goes_on = ' and saved; the same command goes on'
+        if not saved:
+            goes_on = '; the same command goes on from its last checkpoint, or begins it'
+        self._say(f'{_name(batch)}: interrupted{goes_on}')
 
     def _say(self, text: str) -> None:
         self._line.forget()

@@ -28,9 +28,9 @@ def run_on_ray(grid: Grid, batches: Sequence[Batch], progress: GridProgress) -> 
     if started:
         ray.init(include_dashboard=False, log_to_driver=False)
     settings = grid.settings
-    task = ray.remote(
-        num_cpus=settings.threads, num_gpus=1 if settings.device == 'cuda' else 0, max_retries=0
-    )(train_batch)
+    task = ray.remote(num_cpus=1, num_gpus=1 if settings.device == 'cuda' else 0, max_retries=0)(
+        train_batch
+    )
     locks, pending = {}, {}
     try:
         for batch in batches:
@@ -51,7 +51,7 @@ def run_on_ray(grid: Grid, batches: Sequence[Batch], progress: GridProgress) -> 
                         lock.close()
                 progress.waiting(len(pending))
             for batch in pending.values():
-                progress.interrupted(batch)
+                progress.interrupted(batch, saved=False)
             return not pending
     finally:
         if started:

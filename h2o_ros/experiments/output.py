@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from h2o_ros.algorithms.tensor_file import write_atomically
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.experiments import figures
 from h2o_ros.experiments.catalogue import Experiment
@@ -37,13 +38,17 @@ def _place(
         place = page.parent / 'pictures' / f'{experiment.name}_{steps}.png'
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(picture.read_bytes())
         except OSError as err:
-            raise ConfigurationError(f'{place}: cannot be written ({err.strerror})') from err
+            raise ConfigurationError(
+                f'{place.parent}: cannot be made ({err.strerror}); give --place another page'
+            ) from err
+        write_atomically(place, picture.read_bytes(), ConfigurationError)
         text += f'\n![{experiment.title}](pictures/{place.name})\n'
     try:
         before = page.read_text(encoding='utf-8') if page.exists() else '# Results\n'
     except OSError as err:
-        raise ConfigurationError(f'{page}: cannot be read ({err.strerror})') from err
+        raise ConfigurationError(
+            f'{page}: cannot be read ({err.strerror}); check the path'
+        ) from err
     write_text(page, replace_section(before, name, text))
     print(f'placed: {page}, {name}')

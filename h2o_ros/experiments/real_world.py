@@ -4,24 +4,34 @@
 
 For each task: record by teleop, train each algorithm on that recording, deploy each policy through
 the whole stack in real time, and draw what the paper draws (figures 2c, 2d, 4 and 5). What is
-there already is not done again. Needs a machine with little else to do: a control step that is
-late ends a recording or a deployment, as on a robot.
+finished already is not done again, a training that was interrupted goes on. Needs a machine with
+little else to do: a control step that is late ends a recording or a deployment, as on a robot.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from pathlib import Path
 
+from h2o_ros.algorithms.config import load_config
 from h2o_ros.data.dataset import load_bags
 from h2o_ros.data.streams import POLICY
 from h2o_ros.data.takes import takes_in
 from h2o_ros.errors import BagError, RobotError, exit_code_of
+from h2o_ros.experiments import real_world_folder
+from h2o_ros.experiments.number_types import at_least, between
+from h2o_ros.experiments.real_world_folder import (
+    DRIVE,
+    checkpoint_of,
+    has_driven,
+    is_trained,
+    read_drive,
+)
 from h2o_ros.experiments.real_world_pictures import Deployment, draw_deployments, draw_recording
-from h2o_ros.report.output import prepare_output_folder
+from h2o_ros.report.output import prepare_output_folder, set_aside
+from h2o_ros.report.run import POLICY as POLICY_FILE
 from h2o_ros.task import Task, load_task
 from h2o_ros.transitions import Transitions, concatenate
 
@@ -30,6 +40,7 @@ SECONDS = {'standing_still': 30.0, 'moving_straight': 20.0}  # appendix B.2
 ALGORITHMS = (
     'h2o', 'h2o_paper_beta', 'cql', 'darc', 'darc_plus', 'sac', 'real_only', 'mixed',
 )  # fmt: skip
+INTERRUPTED = 130  # exit code
 LONGEST_TAKE = 100.0  # s
 MOST_TAKES = 40  # in all, the short ones of a busy machine included
 # Baselines shall fail where they fail, as the paper shows it; the verdict of the usual limits is
@@ -43,10 +54,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--tasks', default=','.join(SECONDS))
     parser.add_argument('--algorithms', default=','.join(ALGORITHMS))
     parser.add_argument('--model', default='standard', choices=('standard', 'hard'))
-    parser.add_argument('--steps', type=int, default=100000, help='to record for each task')
-    parser.add_argument('--excitation', type=float, default=1.0, help='of the recording, 0 to 2')
-    parser.add_argument('--updates', type=int, default=0, help='0: the number of the algorithm')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--steps', type=at_least(1), default=100000, help='to record for each task'
+    )
+    parser.add_argument(
+        '--excitation', type=between(0.0, 2.0), default=1.0, help='of the recording, 0 to 2'
+    )
+    parser.add_argument(
+        '--updates', type=at_least(0), default=0, help='0: the number of the algorithm'
+    )
+    parser.add_argument('--seed', type=at_least(0), default=0)
     parser.add_argument('--output', default='runs/real_world')
     return parser.parse_args(arguments)
 
@@ -54,18 +71,25 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run the experiment; return the exit code."""
     options = parse(arguments)
-    return exit_code_of(lambda: run(options))
+    try:
+        return exit_code_of(lambda: run(options))
+    except KeyboardInterrupt:
+        print('interrupted; the same command goes on', file=sys.stderr)
+        return INTERRUPTED
 
 
 def run(options: argparse.Namespace) -> None:
     """Do what is missing, then draw."""
+    tasks = {name: load_task(name) for name in options.tasks.split(',')}
+    algorithms = options.algorithms.split(',')
     output = prepare_output_folder(options.output)
-    for name in options.tasks.split(','):
-        task, folder = load_task(name), output / name
+    real_world_folder.claim(output, list(tasks.values()), algorithms, options)
+    for name, task in tasks.items():
+        folder = output / name
         takes = record(task, folder / 'recording', options)
         draw_recording(task, load_bags(takes, task).transitions, output / f'{name}_rewards.png')
         deployments = []
-        for algorithm in options.algorithms.split(','):
+        for algorithm in algorithms:
             policy = train(task, takes, algorithm, folder / algorithm, options)
             deployments.append(deploy(task, policy, algorithm, folder / algorithm, options))
         draw_deployments(task, deployments, SECONDS.get(name, 30.0), output / f'{name}.png')
@@ -105,17 +129,27 @@ def count_steps(take: Path, task: Task) -> int:
 def train(
     task: Task, takes: list[Path], algorithm: str, folder: Path, options: argparse.Namespace
 ) -> Path:
-    """Train one policy in a process of its own; return its file."""
-    policy = folder / 'training' / 'policy.safetensors'
-    if not policy.exists():
+    """Train one policy in a process of its own, to its end; return its file."""
+    training = folder / 'training'
+    asked = {
+        'task': task.name,
+        'algorithm': algorithm,
+        'seed': options.seed,
+        'updates_total': options.updates or load_config(algorithm, task).updates_total,
+    }
+    if not is_trained(training, asked):
+        checkpoint = checkpoint_of(training)
         run_command(
             'train', '--task', task.name, '--bag', ','.join(map(str, takes)),
             '--algorithm', algorithm, '--seed', str(options.seed),
             '--updates', str(options.updates), '--robot', options.model,
-            '--output', str(policy.parent),
+            '--output', str(training),
+            *(('--resume', str(checkpoint)) if checkpoint else ()),
         )  # fmt: skip
-        demand(policy)
-    return policy
+        demand(training / POLICY_FILE)
+        if not is_trained(training, asked):
+            raise RobotError(f'{training}: was not finished; the same command goes on')
+    return training / POLICY_FILE
 
 
 def deploy(
@@ -123,7 +157,8 @@ def deploy(
 ) -> Deployment:
     """Deploy one policy once, fall or not; return what it did."""
     output = folder / 'deployment'
-    if not (output / 'drive.json').exists():
+    if not has_driven(output, policy):
+        set_aside(folder, [output.name])
         launch(
             'deploy_robot.launch.py',
             f'task:={task.name}',
@@ -134,9 +169,8 @@ def deploy(
             f'output:={output}',
             *OPEN_SHADOW,
         )
-        demand(output / 'drive.json')
-    document = json.loads((output / 'drive.json').read_text(encoding='utf-8'))
-    return Deployment(algorithm, driven_by_policy(output, task), document)
+        demand(output / DRIVE)
+    return Deployment(algorithm, driven_by_policy(output, task), read_drive(output / DRIVE))
 
 
 def driven_by_policy(output: Path, task: Task) -> Transitions | None:
@@ -168,8 +202,13 @@ def run_command(*words: str) -> None:
     beside = Path(sys.executable).with_name('h2o')
     command = [str(beside if beside.exists() else 'h2o'), *words]
     print('h2o', *words, flush=True)
-    process = subprocess.run(command, check=False)
-    if process.returncode == 2:
+    process = subprocess.Popen(command)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        process.wait()  # the same Ctrl-C came to it: it saves what it has
+        raise
+    if code == 2:
         raise RobotError(f'h2o {words[0]} was given something wrong; see above')
 
 

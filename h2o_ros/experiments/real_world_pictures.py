@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from h2o_ros.experiments.pictures import save_picture
 from h2o_ros.report.bag_picture import draw_rewards
 from h2o_ros.report.picture import field_label
 from h2o_ros.robot.hand import cruise_speed
@@ -62,7 +63,7 @@ def draw_deployments(
         axes.grid(alpha=0.3)
     figure.legend(*panels[0].get_legend_handles_labels(), loc='outside lower center', ncols=4)
     figure.suptitle(f'{task.name}: each policy on the virtual robot, one episode')
-    figure.savefig(path, dpi=110)
+    save_picture(figure, path)
 
 
 def _draw(task: Task, deployment: Deployment, place: str, colour: str, panels: list[Axes]) -> None:
@@ -89,4 +90,4 @@ def draw_recording(task: Task, rows: Transitions, path: Path) -> None:
     axes = figure.subplots()
     draw_rewards(axes, rows, task)
     axes.set_title(f'{task.name}: {len(rows)} recorded steps')
-    figure.savefig(path, dpi=110)
+    save_picture(figure, path)

@@ -23,6 +23,8 @@ from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.configuration import build
 from h2o_ros.errors import ConfigurationError, exit_code_of
 from h2o_ros.experiments.comparison import passes
+from h2o_ros.experiments.number_types import at_least
+from h2o_ros.experiments.results import write_text
 from h2o_ros.experiments.training import train
 from h2o_ros.experiments.wheel_legged import chosen, judge
 from h2o_ros.report.output import prepare_output_folder
@@ -55,11 +57,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--delays', type=_numbers, default='0.005,0.008', help='of the torque, s, by commas'
     )
-    parser.add_argument('--steps', type=int, default=100_000, help='of each recording')
+    parser.add_argument('--steps', type=at_least(1), default=100_000, help='of each recording')
     parser.add_argument('--algorithm', default='h2o')
-    parser.add_argument('--seeds', type=int, default=4)
-    parser.add_argument('--first-seed', type=int, default=20)
-    parser.add_argument('--updates', type=int, default=0, help='0: the number of the algorithm')
+    parser.add_argument('--seeds', type=at_least(1), default=4)
+    parser.add_argument('--first-seed', type=at_least(0), default=20)
+    parser.add_argument(
+        '--updates', type=at_least(0), default=0, help='0: the number of the algorithm'
+    )
     parser.add_argument('--output', default='runs/recording_gains')
     return parser.parse_args(arguments)
 
@@ -90,7 +94,7 @@ def run(options: argparse.Namespace) -> None:
         train(trainer, task, seeds)
         lines.append(line(task, delay, gains, recorded, judge(trainer, [robot])))
         print(lines[-1], flush=True)
-    (folder / 'table.md').write_text('\n'.join([*HEAD, *lines]) + '\n', encoding='utf-8')
+    write_text(folder / 'table.md', '\n'.join([*HEAD, *lines]) + '\n')
     print(f'written: {options.output}/table.md')
 
 
@@ -99,7 +103,7 @@ def slower_robot(delay: float, folder: Path) -> str:
     standard = asdict(load_parameters('standard'))
     parameters = build(RobotParameters, {**standard, 'torque_delay': delay}, '--delays')
     path = folder / f'delay_{delay:g}.yaml'
-    path.write_text(yaml.safe_dump(asdict(parameters), sort_keys=False), encoding='utf-8')
+    write_text(path, yaml.safe_dump(asdict(parameters), sort_keys=False))
     return str(path)
 
 

@@ -136,11 +136,27 @@ class Results:
                 )
         return found
 
+    def check(self) -> None:
+        """ConfigurationError where runs that tables take together were made differently."""
+        self.digests()
+        found: dict[tuple[Cell, int, str], object] = {}
+        for key in self:
+            row = self.final(key)
+            robots = 0 if row.gap == UNUSED else row.robots
+            made = {'recipe': row.recipe, 'episodes': row.episodes, 'robots': robots}
+            for name, value in made.items():
+                there = found.setdefault((key.cell, key.steps, name), value) if value else value
+                if there != value:
+                    raise ConfigurationError(
+                        f'{key.cell}: runs with {name} {there} and with {value}; keep results '
+                        'of different settings in different files'
+                    )
+
     def joined(self, other: Results) -> Results:
-        """Return the runs of both; where both have one, that of this one."""
+        """Return the runs of both, checked; where both have one, that of this one."""
         joined = Results()
         joined._runs = other._runs | self._runs
-        joined.digests()
+        joined.check()
         return joined
 
     def thinned(self, every: int) -> Results:
@@ -162,7 +178,7 @@ class Results:
     def read(cls, path: str | Path) -> Results:
         """Read a file; ConfigurationError names a line that is no result."""
         results = cls(read_rows(path))
-        results.digests()
+        results.check()
         return results
 
 

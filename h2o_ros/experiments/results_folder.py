@@ -11,7 +11,6 @@ results.csv       every finished run, joined anew after each
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,13 +19,12 @@ from typing import Any
 
 from h2o_ros.algorithms.tensor_file import write_atomically
 from h2o_ros.errors import ConfigurationError
-from h2o_ros.experiments import gap_samples
+from h2o_ros.experiments import gap_samples, manifest
 from h2o_ros.experiments.cells import Cell
-from h2o_ros.experiments.results import Outcome, Results, read_rows, write_rows, write_text
+from h2o_ros.experiments.results import Outcome, Results, read_rows, write_rows
 from h2o_ros.locks import FileLock, HeldError
 from h2o_ros.report.output import prepare_output_folder
 
-FORMAT = 1
 PATIENCE = 10.0  # s that another process may take to join the results
 
 
@@ -39,26 +37,14 @@ class ResultsFolder:
         for name in ('runs', 'gaps', 'policies', 'progress', 'locks'):
             (self.path / name).mkdir(exist_ok=True)
 
-    def claim(self, settings: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> None:
-        """Note what the runs share; ConfigurationError where this folder is another grid's.
-
-        settings: the same for all runs. parts: by kind and name, as datasets by name; more of
-        them may join later, but none may change.
-        """
+    def claim(self, settings: Mapping[str, Any], parts: manifest.Parts) -> None:
+        """Note what the runs share; ConfigurationError where this folder is another grid's."""
         with self._exclusive():
-            path = self.path / 'manifest.json'
-            known = _read_manifest(path) if path.exists() else {'settings': dict(settings)}
-            for name, value in settings.items():
-                there = known['settings'].get(name)
-                if there != value:
-                    raise ConfigurationError(
-                        f'{path.parent}: holds results of another grid, with {name} {there} where '
-                        f'{value} is asked for now; give the same, or another --output'
-                    )
-            for kind, entries in parts.items():
-                _join(known.setdefault(kind, {}), entries, kind, path.parent)
-            text = json.dumps({'format': FORMAT, **known}, indent=1, sort_keys=True)
-            write_text(path, text + '\n')
+            manifest.claim(self.path, settings, parts)
+
+    def compare(self, parts: manifest.Parts) -> None:
+        """Refuse parts as `claim` does, and note nothing."""
+        manifest.compare(self.path, {}, parts)
 
     def results(self) -> Results:
         """Return every finished run."""
@@ -141,30 +127,3 @@ class _Exclusive:
 
 def _name(cell: Cell, seeds: Sequence[int]) -> str:
     return f'{cell.key}__seed_{"_".join(map(str, seeds))}'
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        known = json.loads(path.read_text(encoding='utf-8'))
-        if known.pop('format') == FORMAT:
-            return known
-    except (OSError, ValueError, KeyError, AttributeError) as err:
-        raise ConfigurationError(f'{path}: damaged ({err}); choose another --output') from err
-    raise ConfigurationError(f'{path}: of another version; choose another --output')
-
-
-def _join(known: dict[str, Any], entries: Mapping[str, Any], kind: str, folder: Path) -> None:
-    for name, value in entries.items():
-        there = known.setdefault(name, value)
-        if there == value:
-            continue
-        differing = f'{there}, now {value}'
-        if isinstance(there, dict):
-            names = sorted(k for k in {*there, *value} if there.get(k) != value.get(k))
-            usual = 'as usual'
-            pairs = [f'{k} {there.get(k, usual)}, now {value.get(k, usual)}' for k in names]
-            differing = '; '.join(pairs)
-        raise ConfigurationError(
-            f'{folder}: holds results of another grid, with {kind} {name}: {differing}; '
-            'choose another --output'
-        )

@@ -35,7 +35,7 @@ class Settings:
     """What all runs of a grid share.
 
     steps: updates of a run. every: updates between two evaluations. episodes: of each. robots:
-    that are simulated at once. device, threads: what computes. saving: s between two checkpoints.
+    that are simulated at once. device: what computes. saving: s between two checkpoints.
     """
 
     steps: int
@@ -43,7 +43,6 @@ class Settings:
     episodes: int = 10
     robots: int = 32
     device: str = 'cpu'
-    threads: int = 1
     saving: float = 300.0
 
 
@@ -59,7 +58,7 @@ class Run:
         """Begin, or go on from the folder's checkpoint."""
         self.cell, self.seeds, self.settings = cell, tuple(seeds), settings
         self.folder, self.task = folder, load_task(cell.task)
-        torch.set_num_threads(settings.threads)
+        torch.set_num_threads(1)
         folder.mkdir(parents=True, exist_ok=True)
         config = cells.configuration(cell, settings.steps)
         self._recipe = cells.digest_of_recipe(cells.recipe(config))

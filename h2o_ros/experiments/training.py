@@ -10,6 +10,7 @@ import numpy as np
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.episodes import EpisodeCollector, Episodes
+from h2o_ros.errors import TrainingError
 from h2o_ros.sim.simulator import Simulator, make_simulator
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions, concatenate
@@ -28,7 +29,7 @@ def train(
     """Train to the end or until `stopping`; seeds are one batch, each with its own simulator.
 
     A chunk is one control step of every simulated robot and the updates that it earns. every:
-    `after_chunk` is called at each multiple of so many updates, too.
+    `after_chunk` is called at each multiple of so many updates, too. TrainingError: it diverged.
     """
     config = trainer.config
     simulators = [
@@ -45,14 +46,22 @@ def train(
         while trainer.updates < end:
             following = (trainer.updates // every + 1) * every if every else end
             trainer.update(min(end, following) - trainer.updates)
+            trainer.check()
             after_chunk()
 
 
-def _roll_out(trainer: Trainer, simulators: list) -> None:
+def _roll_out(trainer: Trainer, simulators: list[Simulator]) -> None:
     observation = np.stack([simulator.observation for simulator in simulators])
     actions = trainer.act(observation, deterministic=False)
     for index, (simulator, action) in enumerate(zip(simulators, actions, strict=True)):
-        trainer.add_simulated(simulator.step(action), index)
+        trainer.add_simulated(_step(simulator, action), index)
+
+
+def _step(robots: Simulator, action: np.ndarray) -> Transitions:
+    """Take a control step; TrainingError where the action (N, A) is no number."""
+    if not np.isfinite(action).all():
+        raise TrainingError('the policy diverged: its actions are not finite; lower learning_rate')
+    return robots.step(action)
 
 
 def explore(
@@ -62,7 +71,7 @@ def explore(
     shape = (robots.batch, len(robots.task.action))
     return concatenate(
         [
-            robots.step(policy.act(robots.observation, generator.standard_normal(shape)))
+            _step(robots, policy.act(robots.observation, generator.standard_normal(shape)))
             for _ in range(steps)
         ]
     )
@@ -86,5 +95,5 @@ def evaluate_controller(
     robots = make_simulator(task, model, batch=episodes, seed=seed, reset='evaluation')
     collector = EpisodeCollector(task, episodes)
     while not collector.complete:
-        collector.add(robots.step(act(robots.observation)))
+        collector.add(_step(robots, act(robots.observation)))
     return collector.result()

@@ -3,13 +3,13 @@
     python -m h2o_ros.experiments.wheel_legged --robot hard --bag runs/hard_demo --output runs/hard
 
 Every algorithm trains all seeds as one batch on the same data and budget; the final policy is
-judged, never one picked by its return on the robot. A finished algorithm is not run again.
+judged, never one picked by its return on the robot. A finished algorithm is not run again, and
+others join it on the same task, robot, recording and seeds alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,10 @@ from h2o_ros.data.dataset import load_bags
 from h2o_ros.data.demonstration import chosen_bags
 from h2o_ros.episodes import Episodes
 from h2o_ros.errors import exit_code_of
+from h2o_ros.experiments import comparison_folder
 from h2o_ros.experiments.comparison import draw_comparison, write_table
+from h2o_ros.experiments.comparison_folder import LQR
+from h2o_ros.experiments.number_types import at_least
 from h2o_ros.experiments.training import evaluate, evaluate_controller, train
 from h2o_ros.report.output import prepare_output_folder
 from h2o_ros.robot.balance import BalanceController
@@ -37,7 +40,6 @@ ALGORITHMS = (
     'h2o', 'h2o_paper', 'sac', 'real_only', 'mixed', 'h2o_no_ratio', 'h2o_no_regularisation',
     'h2o_wide_gap', 'h2o_ensemble', 'h2o_expectile',
 )  # fmt: skip
-LQR = 'lqr'
 EPISODES = 10
 
 
@@ -50,10 +52,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         '--bag', default='', help='recordings, by commas; empty: the demonstration'
     )
     parser.add_argument('--algorithms', default=','.join((LQR, *ALGORITHMS)))
-    parser.add_argument('--seeds', type=int, default=5)
-    parser.add_argument('--first-seed', type=int, default=0)
-    parser.add_argument('--updates', type=int, default=0, help='0: the number of the algorithm')
-    parser.add_argument('--environments', type=int, default=32)
+    parser.add_argument('--seeds', type=at_least(1), default=5)
+    parser.add_argument('--first-seed', type=at_least(0), default=0)
+    parser.add_argument(
+        '--updates', type=at_least(0), default=0, help='0: the number of the algorithm'
+    )
+    parser.add_argument('--environments', type=at_least(1), default=32)
     parser.add_argument('--device', default='cpu', choices=('cpu', 'cuda'))
     parser.add_argument('--output', default='runs/wheel_legged')
     return parser.parse_args(arguments)
@@ -69,18 +73,25 @@ def compare(options: argparse.Namespace) -> None:
     """Run what is missing, then write the table and the picture."""
     torch.set_num_threads(1)
     task = load_task(options.task)
+    algorithms = comparison_folder.by_name(options.algorithms)
+    configs = {
+        name: chosen(word, task, options)[0] for name, word in algorithms.items() if word != LQR
+    }
     folder = prepare_output_folder(options.output)
     real = load_bags(chosen_bags(options.bag, task), task).transitions
-    for algorithm in options.algorithms.split(','):
-        path = folder / f'{Path(algorithm).stem}.json'
-        if not path.exists():
-            if algorithm == LQR:
-                result = run_lqr(task, options.robot)
-            else:
-                result = run(algorithm, task, real, options)
-            path.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
-            print(f'{algorithm}: done in {result["seconds"]:.0f} s', flush=True)
-    results = [json.loads(path.read_text(encoding='utf-8')) for path in folder.glob('*.json')]
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    settings = {'robot': options.robot, 'environments': options.environments}
+    comparison_folder.claim(folder, task, real, settings, configs, seeds)
+    for name, algorithm in algorithms.items():
+        if comparison_folder.path_of(folder, name).exists():
+            continue
+        if algorithm == LQR:
+            result = run_lqr(task, options.robot)
+        else:
+            result = run(algorithm, task, real, options)
+        comparison_folder.write(folder, name, result)
+        print(f'{algorithm}: done in {result["seconds"]:.0f} s', flush=True)
+    results = list(comparison_folder.read(folder).values())
     results.sort(key=lambda result: _place(result['algorithm']))
     write_table(results, folder / 'table.md')
     draw_comparison(results, folder / 'comparison.png')
