@@ -80,8 +80,18 @@ def test_the_defaults_fit_each_other():
 def test_a_wheel_radius_that_is_not_the_tasks_is_refused():
     for task in (TASK, load_task('moving_straight')):
         check_safety(SETTINGS, MotorSettings(wheel_radius=0.0651), task)
-        with pytest.raises(ConfigurationError, match='computes distance and speed with 0.065 m'):
+        with pytest.raises(ConfigurationError, match='computes x.* from the wheels with 0.065 m'):
             check_safety(SETTINGS, MotorSettings(wheel_radius=0.08), task)
+        for field in task.observation:
+            if field.unit.startswith('m'):
+                *wheels, body = field.sources
+                wrong = dataclasses.replace(body, scale=0.08)
+                changed = dataclasses.replace(field, sources=(*wheels, wrong))
+                observed = tuple(changed if f is field else f for f in task.observation)
+                words = f'computes {field.name} from {body.field} with 0.08 m'
+                with pytest.raises(ConfigurationError, match=words):
+                    other = dataclasses.replace(task, observation=observed)
+                    check_safety(SETTINGS, MotorSettings(), other)
     no_wheels = tuple(field for field in TASK.observation if field.unit.startswith('rad'))
     blind = dataclasses.replace(
         TASK, observation=no_wheels, training_reset={}, evaluation_reset={}

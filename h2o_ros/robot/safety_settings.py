@@ -10,6 +10,7 @@ from h2o_ros.robot.motor_settings import MotorSettings
 from h2o_ros.task import Task
 
 JOINTS = 'joint_states'  # the topic of the wheels
+BODY = ('orientation.', 'angular_velocity.')  # fields of the IMU
 SAME_RADIUS = 0.01  # as a share; more would show as a wrong speed
 OVERSPEED = 1.2  # of the speed limit: beyond it nothing that was commanded explains the speed
 
@@ -93,21 +94,25 @@ def check_safety(safety: SafetySettings, motors: MotorSettings, task: Task) -> N
             f'speed_limit {safety.speed_limit} rad/s: 1.2 times as much is above velocity_limit '
             f'{motors.velocity_limit} rad/s, where the motors stop themselves; lower it'
         )
-    radius = wheel_radius_of(task)
-    if radius is not None and abs(radius / motors.wheel_radius - 1.0) > SAME_RADIUS:
-        raise ConfigurationError(
-            f'wheel_radius {motors.wheel_radius:g} m: task {task.name} computes distance and '
-            f'speed with {radius:g} m; correct the parameter, or the scales in a task of your own'
-        )
+    for what, radius in wheel_radii_of(task).items():
+        if abs(radius / motors.wheel_radius - 1.0) > SAME_RADIUS:
+            raise ConfigurationError(
+                f'wheel_radius {motors.wheel_radius:g} m: task {task.name} computes {what} with '
+                f'{radius:g} m; correct the parameter, or the scales in a task of your own'
+            )
 
 
-def wheel_radius_of(task: Task) -> float | None:
-    """Return the radius in m with which a task turns wheel angles into metres; None: it does not.
+def wheel_radii_of(task: Task) -> dict[str, float]:
+    """Return the radii in m with which a task turns angles into metres, by what they are for.
 
-    Both wheels count, so the radius is the sum of their scales.
+    Both wheels count, so theirs is the sum of their scales. They turn against the body, whose own
+    turn comes with the whole radius.
     """
+    found = {}
     for field in task.observation:
-        scales = [s.scale for s in field.sources if s.topic == JOINTS and s.joint]
-        if field.unit in ('m', 'm/s') and scales:
-            return sum(scales)
-    return None
+        wheels = [s.scale for s in field.sources if s.topic == JOINTS and s.joint]
+        if field.unit in ('m', 'm/s') and wheels:
+            found[f'{field.name} from the wheels'] = sum(wheels)
+            body = [s for s in field.sources if s.field.startswith(BODY)]
+            found |= {f'{field.name} from {source.field}': source.scale for source in body}
+    return found
