@@ -120,10 +120,10 @@ class BagRecorder(BaseNode):
                 self._awaited.discard(topic)
 
     def _take(self) -> None:
-        """Write what came; a message without a stamp counts by its receipt."""
+        """Write what came; a message without a stamp, or with a negative one, by its receipt."""
         for topic, raw, received in self._listen.take():
             stamp = header_stamp(raw) if topic in self._stamped else 0
-            self._takes.write(topic, stamp or received, raw)
+            self._takes.write(topic, stamp if stamp > 0 else received, raw)
 
     def _on_pilot(self, message: PilotStatus) -> None:
         if message.policy_hash:
