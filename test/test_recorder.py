@@ -320,6 +320,29 @@ def test_a_message_too_short_for_a_header_has_no_stamp():
     assert header_stamp(b'\0\1\0\0\1') == 0
 
 
+@pytest.mark.parametrize(('takes', 'file', 'code'), [('true', 'take_001', 0), ('false', '', 2)])
+def test_a_take_that_can_not_be_finished_is_no_success(
+    processes, node_environment, ros_domain, tmp_path, wait_until, takes, file, code
+):
+    """A limit on the size of files, set behind the last message, refuses the end of the bag."""
+    words = ('-p', f'takes:={takes}', '-p', f'output:={tmp_path}/drive')
+    node = processes.start_node('bag_recorder', node_environment, *words)
+    path = tmp_path / 'drive' / file
+    with listening(ros_domain, 'somebody') as listener:
+        status = collect(listener, RecordingStatus, 'recording_status', LATCHED)
+        wait_until(lambda: status and status[-1].state == RecordingStatus.STATE_RECORDING, 30)
+        (storage,) = path.glob('*.mcap')
+        size = storage.stat().st_size
+        resource.prlimit(node.pid, resource.RLIMIT_FSIZE, (size, size))
+        answer = call(listener, 'stop_recording', wait_until)
+        assert not answer.success
+        assert 'is the disk full?' in answer.message and '\n' not in answer.message
+        if takes == 'true':
+            node.send_signal(signal.SIGINT)
+    text, _ = node.communicate(timeout=20)
+    assert (node.returncode, 'Traceback' in text) == (code, False), text
+
+
 def test_a_disk_without_room_is_one_line(processes, node_environment, tmp_path):
     words = ('-p', f'output:={tmp_path}/take', '-p', 'minimum_free:=900000000')
     node = processes.start_node('bag_recorder', node_environment, *words)

@@ -146,9 +146,16 @@ class BagRecorder(BaseNode):
 
     def _stop(self) -> str:
         if not self._takes.recording:
-            raise BagError('nothing is being recorded')
+            status = self._takes.status()
+            why = f': {status.reason}' if status.fault else ''
+            raise BagError(f'nothing is being recorded{why}')
         self._take()
         self._takes.stop(self._now())
+        status = self._takes.status()
+        if status.fault:
+            if not self._settings.takes:
+                self._end_early()
+            raise BagError(status.reason)
         if not self._settings.takes:
             self.stop()
         return self._summary()
