@@ -19,12 +19,11 @@ from h2o_ros.errors import RobotError
 from h2o_ros.msg import Action, DriverStatus, LearnerStatus, Observation, PilotStatus
 from h2o_ros.nodes.common import CUT_OUT, EVERY, LATCHED, STREAM_EVERY, BaseNode, run, to_rows
 from h2o_ros.nodes.supervision import BRING_UP, Plan, Supervision
-from h2o_ros.report.drive import DriveFigures, write_drive
+from h2o_ros.report.drive import DriveTotals, write_drive
 from h2o_ros.report.output import prepare_output_folder
 from h2o_ros.robot.live_steps import LiveSteps
 from h2o_ros.robot.shadow import ShadowLimits, ShadowPhase
 from h2o_ros.task import load_task
-from h2o_ros.transitions import Transitions, concatenate
 
 TRIGGERS = (
     'drive_by_balance_controller',
@@ -75,7 +74,7 @@ class Supervisor(BaseNode):
         self._pilot: PilotStatus | None = None
         self._learns = not parameters.await_learner
         self._steps = LiveSteps(self._task)
-        self._drives: list[Transitions] = []
+        self._drove = DriveTotals(self._task)
         self._driver_state: Client = self.create_client(
             ChangeState, 'hardware_driver/change_state'
         )
@@ -202,7 +201,7 @@ class Supervisor(BaseNode):
             self._shadow.add_driven(message.step, action)
         rows = self._steps.take()
         if rows is not None and self._supervision.driving.is_set():
-            self._drives.append(rows)
+            self._drove.add(rows)
 
     def _on_shadow(self, message: Action) -> None:
         if self._supervision.shadowing.is_set():
@@ -210,7 +209,7 @@ class Supervisor(BaseNode):
 
     def _when_done(self) -> None:
         """In the sequence's thread, at the end."""
-        figures = DriveFigures.of(concatenate(self._drives), self._task) if self._drives else None
+        figures = self._drove.figures()
         fault = self._supervision.fault
         also: dict[str, Any] = {
             'task': self._task.name,

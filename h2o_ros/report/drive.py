@@ -30,25 +30,6 @@ class DriveFigures:
     mean_abs_x: float | None
     mean_x_dot: float | None
 
-    @classmethod
-    def of(cls, rows: Transitions, task: Task) -> DriveFigures:
-        """Take the figures of a drive's transitions, oldest first."""
-
-        def column(name: str) -> np.ndarray | None:
-            names = task.observation_names
-            return rows.observation[:, names.index(name)] if name in names else None
-
-        x, x_dot = column('x'), column('x_dot')
-        return cls(
-            seconds=len(rows) * task.period,
-            steps=len(rows),
-            fell=bool(rows.terminated.any()),
-            total_reward=float(rows.reward.sum(dtype=np.float64)),
-            mean_abs_action=float(np.abs(rows.action).mean()),
-            mean_abs_x=None if x is None else float(np.abs(x).mean()),
-            mean_x_dot=None if x_dot is None else float(x_dot.mean()),
-        )
-
     def __str__(self) -> str:
         """One line for people."""
         parts = [f'{self.seconds:.1f} s', f'mean |action| {self.mean_abs_action:.2f}']
@@ -58,6 +39,56 @@ class DriveFigures:
             parts.append(f'mean speed {self.mean_x_dot:.2f} m/s')
         parts.append(f'total reward {self.total_reward:.0f}')
         return ', '.join([*parts, 'fell'] if self.fell else parts)
+
+
+class DriveTotals:
+    """Sums over a drive's transitions as they come; hours of them take no more memory than one.
+
+    One thread may add while another reads.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        # steps, terminations, reward, |action|, |x| in m, x_dot in m/s
+        self._sums = np.zeros(6)
+
+    def add(self, rows: Transitions) -> None:
+        """Take the next transitions."""
+        self._sums = self._sums + [
+            len(rows),
+            rows.terminated.sum(),
+            rows.reward.sum(dtype=np.float64),
+            np.abs(rows.action).mean(axis=1, dtype=np.float64).sum(),
+            np.abs(self._column(rows, 'x')).sum(dtype=np.float64),
+            self._column(rows, 'x_dot').sum(dtype=np.float64),
+        ]
+
+    @property
+    def seconds(self) -> float:
+        """The time driven so far."""
+        return float(self._sums[0]) * self._task.period
+
+    def figures(self) -> DriveFigures | None:
+        """Return the figures so far, None before the first step."""
+        sums, names = self._sums, self._task.observation_names
+        steps = int(sums[0])
+        if not steps:
+            return None
+        action, x, x_dot = (float(value) for value in sums[3:] / steps)
+        return DriveFigures(
+            seconds=steps * self._task.period,
+            steps=steps,
+            fell=bool(sums[1]),
+            total_reward=float(sums[2]),
+            mean_abs_action=action,
+            mean_abs_x=x if 'x' in names else None,
+            mean_x_dot=x_dot if 'x_dot' in names else None,
+        )
+
+    def _column(self, rows: Transitions, name: str) -> np.ndarray:
+        """Return an observation field, (N,), zeros where the task does not observe it."""
+        names = self._task.observation_names
+        return rows.observation[:, names.index(name)] if name in names else np.zeros(len(rows))
 
 
 def write_drive(path: Path, figures: DriveFigures | None, **also: Any) -> None:
