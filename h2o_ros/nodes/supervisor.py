@@ -75,6 +75,8 @@ class Supervisor(BaseNode):
         self._learns = not parameters.await_learner
         self._steps = LiveSteps(self._task)
         self._drove = DriveTotals(self._task)
+        self._handed_over = False
+        self._lost: list[str] = []  # how the policy lost the robot, unasked by the supervisor
         self._driver_state: Client = self.create_client(
             ChangeState, 'hardware_driver/change_state'
         )
@@ -124,6 +126,7 @@ class Supervisor(BaseNode):
 
     def change_state(self, transition: str, timeout: float) -> None:
         """Make a transition of the driver's lifecycle; RobotError with the driver's reason."""
+        self._handed_over = False
         request = ChangeState.Request()
         request.transition.id = TRANSITIONS[transition]
         answer = self._ask(self._driver_state, request, timeout, f'hardware_driver {transition}')
@@ -133,6 +136,8 @@ class Supervisor(BaseNode):
 
     def call(self, service: str, timeout: float) -> str:
         """Call a Trigger and return its message; RobotError where it fails."""
+        # Before it is asked: what the pilot says of it may come first.
+        self._handed_over = service == 'drive_by_policy'
         answer = self._ask(self._triggers[service], Trigger.Request(), timeout, service)
         if not answer.success:
             raise RobotError(f'{service}: {answer.message}')
@@ -188,19 +193,32 @@ class Supervisor(BaseNode):
         self._learns = True
 
     def _on_pilot(self, message: PilotStatus) -> None:
-        self._pilot = message
+        before, self._pilot = self._pilot, message
+        left = before is not None and before.mode != message.mode != PilotStatus.MODE_POLICY
+        if self._handed_over and left:
+            how = f'after {self._drove.seconds:.1f} s: {message.reason}'
+            self._lost.append(how)
+            self.get_logger().warning(f'the policy lost the robot {how}')
 
     def _on_observation(self, message: Observation) -> None:
         self._steps.add_observation(message.step, to_rows(message.data, len(message.data))[0])
+        self._sum_up()
 
     def _on_applied(self, message: Action) -> None:
         action = np.frombuffer(message.data, np.float32)
-        self._steps.add_action(message.step, action)
         by_hand = message.source == Action.SOURCE_OPERATOR
         if self._supervision.shadowing.is_set() and not by_hand:
             self._shadow.add_driven(message.step, action)
+        # Where a policy is to drive, what anybody else drives is none of the drive.
+        counts = message.source == Action.SOURCE_POLICY or not self._settings.policy
+        if self._supervision.driving.is_set() and counts:
+            self._steps.add_action(message.step, action)
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        """Add the steps that have become whole to the drive."""
         rows = self._steps.take()
-        if rows is not None and self._supervision.driving.is_set():
+        if rows is not None:
             self._drove.add(rows)
 
     def _on_shadow(self, message: Action) -> None:
@@ -221,6 +239,7 @@ class Supervisor(BaseNode):
         if self._settings.policy:
             also['shadow'] = str(self._shadow.figures())
             also['shadow_passed'] = not self._shadow.reasons_to_refuse()
+            also['policy_lost'] = self._lost
         write_drive(Path(self._output) / 'drive.json', figures, **also)
         if figures:
             self.say(f'drove {figures}')
