@@ -140,3 +140,18 @@ def test_without_a_policy_every_step_counts(start, ros_domain, wait_until, tmp_p
     drive = json.loads((tmp_path / 'drive.json').read_text())
     assert drive['steps'] > 150
     assert 'policy_lost' not in drive
+
+
+def test_figures_that_can_not_be_written_are_one_line_and_a_failure(
+    start, ros_domain, wait_until, tmp_path
+):
+    (tmp_path / 'drive.partial').mkdir()
+    process = start(policy='')
+    with listening(ros_domain) as node:
+        robot = Robot(node)
+        wait_until(lambda: robot.state == DriverStatus.ARMED, 20, 'the motors')
+        code, text = end(process)
+        assert robot.state == DriverStatus.DISARMED
+    assert code == 1
+    (line,) = (line for line in text.splitlines() if 'cannot be written' in line)
+    assert f'{tmp_path}/drive.json: cannot be written (Is a directory)' in line

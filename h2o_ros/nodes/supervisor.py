@@ -15,7 +15,7 @@ from std_srvs.srv import Trigger
 
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.configuration import setting
-from h2o_ros.errors import RobotError
+from h2o_ros.errors import ConfigurationError, RobotError
 from h2o_ros.msg import Action, DriverStatus, LearnerStatus, Observation, PilotStatus
 from h2o_ros.nodes.common import CUT_OUT, EVERY, LATCHED, STREAM_EVERY, BaseNode, run, to_rows
 from h2o_ros.nodes.supervision import BRING_UP, Plan, Supervision
@@ -226,14 +226,28 @@ class Supervisor(BaseNode):
             self._shadow.add_answer(message.step, np.frombuffer(message.data, np.float32))
 
     def _when_done(self) -> None:
-        """In the sequence's thread, at the end."""
-        figures = self._drove.figures()
+        """In the sequence's thread, at the end; whatever fails here, the node ends."""
         fault = self._supervision.fault
+        self.exit_code = 1
+        try:
+            self._write_figures()
+            self.exit_code = 1 if fault else 0
+        except ConfigurationError as err:
+            self.get_logger().error(str(err))
+        finally:
+            if fault:
+                self.get_logger().error(fault)
+            self.finished = True
+
+    def _write_figures(self) -> None:
+        figures = self._drove.figures()
+        if figures:
+            self.say(f'drove {figures}')
         also: dict[str, Any] = {
             'task': self._task.name,
             'policy': self._settings.policy,
             'policy_hash': self._pilot.policy_hash if self._pilot else '',
-            'fault': fault,
+            'fault': self._supervision.fault,
             'trips': self._supervision.trips,
         }
         if self._settings.policy:
@@ -241,12 +255,6 @@ class Supervisor(BaseNode):
             also['shadow_passed'] = not self._shadow.reasons_to_refuse()
             also['policy_lost'] = self._lost
         write_drive(Path(self._output) / 'drive.json', figures, **also)
-        if figures:
-            self.say(f'drove {figures}')
-        if fault:
-            self.get_logger().error(fault)
-        self.exit_code = 1 if fault else 0
-        self.finished = True
 
 
 def main() -> None:

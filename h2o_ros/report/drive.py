@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from h2o_ros.errors import ConfigurationError
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
 
@@ -92,8 +93,17 @@ class DriveTotals:
 
 
 def write_drive(path: Path, figures: DriveFigures | None, **also: Any) -> None:
-    """Write a drive's figures as JSON, whole or not at all; also: what else is to be kept."""
+    """Write a drive's figures as JSON, whole or not at all; ConfigurationError where it cannot.
+
+    also: what else is to be kept.
+    """
     document = {**also, **(asdict(figures) if figures else {'seconds': 0.0, 'steps': 0})}
     partial = path.with_suffix('.partial')
-    partial.write_text(json.dumps(document, indent=2) + '\n', encoding='utf-8')
-    partial.replace(path)
+    try:
+        partial.write_text(json.dumps(document, indent=2) + '\n', encoding='utf-8')
+        partial.replace(path)
+    except OSError as err:
+        raise ConfigurationError(
+            f'{path}: cannot be written ({err.strerror}); make room on its disk or choose another '
+            'output folder'
+        ) from err
