@@ -39,7 +39,7 @@ def main() -> None:
             )
         print(
             f'start {seed}: {drive["seconds"]:.1f} s, {figures}'
-            f'{"stands" if stands else drive["fault"]}',
+            f'{"stands" if stands else drive["fault"] or drive["policy_lost"]}',
             flush=True,
         )
     print(f'{stood} of {options.runs} runs stood {SECONDS:g} s (goal 9 of 10)')

@@ -129,7 +129,15 @@ def test_writer_refuses(tmp_path):
     writer = BagWriter(tmp_path / 'new', TYPES)
     with pytest.raises(ValueError, match="got '/other'"):
         writer.write('/other', 0, b'')
+    messages = Messages()
+    for stamp in (-1, 2**63):
+        with pytest.raises(ValueError, match=f'stamp_ns: .*got {stamp}'):
+            writer.write('/action', stamp, messages.action(START, [1.0]))
+    good = messages.action(START, [1.0])
+    writer.write('/action', START, good)
     writer.close()
+    with Bag(tmp_path / 'new') as bag:
+        assert bag.read(['/action'])['/action'].messages == [good]
     with pytest.raises(ValueError, match='closed'):
         writer.write('/action', 0, b'')
 

@@ -444,6 +444,16 @@ def test_hot_motors_get_less_torque():
     assert bench.control.torque == pytest.approx(0.75)
 
 
+def test_motors_are_looked_at_while_no_observation_can_be_computed():
+    bench = Bench()
+    bench.step(3)
+    bench.graph.fault = 'imu/data: no message'
+    bench.motors.temperature = 60.0
+    bench.step(21)
+    assert bench.graph.observed == [1, 2, 3]
+    assert bench.control.statistics.fet_temperature.tolist() == [60.0, 60.0]
+
+
 def test_nobody_is_asked_to_act_on_an_old_observation():
     bench = Bench()
     bench.step(2)

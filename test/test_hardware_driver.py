@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+import rclpy
 from driver_bench import (
     ACTIVATE,
     CLEANUP,
@@ -22,6 +23,7 @@ from std_msgs.msg import Bool
 from h2o_ros.data.dataset import load_bags
 from h2o_ros.msg import Action, DriverStatus
 from h2o_ros.nodes.common import LATEST, to_floats
+from h2o_ros.nodes.driver_topics import DriverTopics
 from h2o_ros.task import load_task
 
 TASK = load_task('standing_still')
@@ -256,6 +258,19 @@ def test_a_second_publisher_of_a_sensor_trips(driver, ros_domain, wait_until):
             assert not client.call('arm')[0]
         client.await_ready()
         client.arm()
+
+
+def test_publishers_are_counted_where_the_topics_were_remapped_to(ros_domain, wait_until):
+    remaps = ['-r', 'action:=commands', '-r', 'imu/data:=imu']
+    with listening(ros_domain) as other:
+        node = rclpy.create_node('driver', context=other.context, cli_args=['--ros-args', *remaps])
+        topics = DriverTopics(node, TASK, lambda: None)
+        for _ in range(2):
+            other.create_publisher(Action, 'commands', LATEST)
+            other.create_publisher(Imu, 'imu', 10)
+        wait_until(lambda: topics.publishers() == 2, 5, 'two who send commands')
+        wait_until(lambda: topics.crowded_sensors() == ('imu/data',), 5, 'two IMUs')
+        node.destroy_node()
 
 
 def test_a_second_publisher_of_commands_trips(driver, ros_domain, wait_until):

@@ -521,6 +521,47 @@ def test_a_launch_file_needs_only_what_ros_has(path, given, processes):
     assert run.returncode == 0 and said.endswith(' nodes\n'), said
 
 
+def topic_of(action, namespace, topic, context):
+    """Return the full name of a node's topic, where launch_ros starts it in a pushed namespace."""
+    given, rclpy = action.kwargs, pytest.importorskip('rclpy')
+    words = [word for pair in given['remappings'] for word in ('-r', ':='.join(pair))]
+    node = rclpy.create_node(
+        given['name'],
+        namespace='/'.join(part for part in (namespace, given['namespace']) if part),
+        cli_args=['--ros-args', *words],
+        context=context,
+    )
+    name = node.resolve_topic_name(topic)
+    node.destroy_node()
+    return name
+
+
+@pytest.mark.parametrize('namespace', ['', '/robot1', '/lab/robot1'])
+@pytest.mark.parametrize('path', [SHIPPED / 'deploy_robot.launch.py'], ids=['deploy'])
+def test_who_learns_on_and_who_drives_hear_each_other_in_a_namespace(
+    path, namespace, given, monkeypatch, ros_domain
+):
+    rclpy = pytest.importorskip('rclpy')
+    stand_in(monkeypatch)
+    *declared, last = load(path).generate_launch_description().entities
+    chosen = {action.name: action.default_value for action in declared} | given
+    if namespace:
+        chosen['ros_namespace'] = namespace  # as PushRosNamespace leaves it
+    made = last.function(types.SimpleNamespace(launch_configurations=chosen))
+    nodes = {action.kwargs['name']: action for action in made}
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=ros_domain)
+    for inside, other, topic in (
+        ('policy', 'policy_gate', 'candidate_policy'),
+        ('robot_transitions', 'robot_bridge', 'robot_transitions'),
+        ('evaluation', 'evaluator', 'evaluation'),
+    ):
+        learners = topic_of(nodes['learner'], namespace, inside, context)
+        others = topic_of(nodes[other], namespace, topic, context)
+        assert (learners, others) == (f'{namespace}/{topic}',) * 2
+    rclpy.shutdown(context=context)
+
+
 @pytest.mark.parametrize('path', sorted(SHIPPED.glob('*.launch.py')), ids=lambda path: path.name)
 def test_a_shipped_node_knows_every_parameter_it_is_given(path, given):
     graph = load_graph(path)

@@ -363,6 +363,21 @@ def test_takeover_and_hand_back_over_dds(
     assert 'a person drives: a person took over' in text
 
 
+def test_two_who_steer_are_told_where_cmd_vel_was_remapped(
+    processes, node_environment, ros_domain, wait_until
+):
+    server = processes.start_node(
+        'policy_server', node_environment, '-p', 'mode:=balance', '-r', 'cmd_vel:=stick'
+    )
+    with listening(ros_domain, 'robot') as node:
+        robot = Robot(node)
+        for _ in range(2):
+            node.create_publisher(TwistStamped, 'stick', LATEST)
+        robot.diagnosis(wait_until, '2 nodes publish cmd_vel; let one person drive')
+    server.send_signal(signal.SIGINT)
+    assert server.wait(timeout=20) == 0
+
+
 def test_it_answers_within_half_a_millisecond():
     pilot, times = make_pilot(Mode.SHADOW, excitation=1.0), []
     policy = constant_policy(0.5)

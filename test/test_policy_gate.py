@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import signal
+import threading
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from ros_client import collect, listening
 
 from h2o_ros.algorithms.policy import Policy
@@ -61,12 +63,12 @@ class Gate:
 
 
 @pytest.fixture
-def gate_process(tmp_path, processes, node_environment):
+def gate_process(request, tmp_path, processes, node_environment):
     path = tmp_path / 'first.safetensors'
     policy(9.0, 100).save(path)
-    process = processes.start_node(
-        'policy_gate', node_environment, '-p', f'policy:={path}', '-p', 'gate_states:=1.0'
-    )
+    words = ['-p', f'policy:={path}', '-p', 'gate_states:=1.0']
+    words += getattr(request, 'param', ())
+    process = processes.start_node('policy_gate', node_environment, *words)
     yield process
     process.send_signal(signal.SIGINT)
     process.wait(timeout=20)
@@ -105,6 +107,25 @@ def test_only_what_is_no_worse_and_not_too_different_drives_and_a_trip_brings_th
     assert gate_process.returncode == 0
 
 
+def test_a_policy_that_did_not_drive_is_not_rolled_back(gate_process, ros_domain, wait_until):
+    with listening(ros_domain) as node:
+        gate = Gate(node, wait_until)
+        gate.evaluate(100, 178e3)
+        gate.await_driving(100)
+        gate.observations.publish(Observation(batch=1, data=to_floats(np.zeros(4))))
+        gate.offer(9.5, 200, 179e3)
+        gate.await_driving(200)
+        by = Action.SOURCE_BALANCE_CONTROLLER
+        for state in (DriverStatus.TRIPPED, DriverStatus.EMERGENCY_STOPPED):
+            gate.driver.publish(DriverStatus(state=state, source=by, reason='let go'))
+        gate.offer(9.4, 300, 179e3)
+        gate.await_driving(300)
+        assert [message.version for message in gate.driving] == [100, 200, 300]
+    gate_process.send_signal(signal.SIGINT)
+    text, _ = gate_process.communicate(timeout=20)
+    assert 'rolled back' not in text
+
+
 def test_a_candidate_for_another_task_or_damaged_does_not_drive(
     gate_process, ros_domain, wait_until
 ):
@@ -121,6 +142,41 @@ def test_a_candidate_for_another_task_or_damaged_does_not_drive(
         gate.offer(9.2, 400, 190e3)
         gate.await_driving(400)
         assert [message.version for message in gate.driving] == [100, 400]
+
+
+def test_a_candidate_that_was_refused_is_not_evaluated_again(gate_process, ros_domain, wait_until):
+    with listening(ros_domain) as node:
+        gate = Gate(node, wait_until)
+        gate.evaluate(100, 178e3)
+        gate.await_driving(100)
+        gate.observations.publish(Observation(batch=1, data=to_floats(np.zeros(4))))
+        lines = []
+        threading.Thread(target=lambda: lines.extend(gate_process.stdout), daemon=True).start()
+        gate.offer(9.6, 300, 150e3)
+        wait_until(lambda: any('policy 300 refused' in line for line in lines), 10, 'refusal')
+        # The evaluator knows it, and would not evaluate it a second time in a row.
+        gate.candidates.publish(policy_to_message(policy(9.6, 300), 300, Time()))
+        gate.offer(9.2, 400, 190e3)
+        gate.await_driving(400)
+        assert [message.version for message in gate.evaluated] == [100, 300, 400]
+
+
+@pytest.mark.parametrize('gate_process', [('-p', 'evaluation_timeout:=1.0')], indirect=True)
+def test_a_candidate_that_nobody_evaluates_gives_way_to_the_next(
+    gate_process, ros_domain, wait_until
+):
+    with listening(ros_domain) as node:
+        gate = Gate(node, wait_until)
+        gate.evaluate(100, 178e3)
+        gate.await_driving(100)
+        gate.observations.publish(Observation(batch=1, data=to_floats(np.zeros(4))))
+        gate.candidates.publish(policy_to_message(policy(9.1, 200), 200, Time()))
+        wait_until(lambda: gate.evaluated[-1].version == 200, 10, 'policy 200 to be evaluated')
+        gate.offer(9.2, 300, 190e3)
+        gate.await_driving(300)
+    gate_process.send_signal(signal.SIGINT)
+    text, _ = gate_process.communicate(timeout=20)
+    assert 'policy 200 dropped: no evaluation within 1 s; does the evaluator run?' in text
 
 
 def test_without_a_policy_the_gate_says_so(processes, node_environment):

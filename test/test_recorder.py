@@ -11,6 +11,7 @@ import time
 import pytest
 from bag_samples import PERIOD, START, TYPES, Messages
 from geometry_msgs.msg import TwistStamped
+from rclpy.duration import Duration
 from rclpy.qos import qos_profile_sensor_data
 from ros_client import call, collect, listening
 from sensor_msgs.msg import Imu, JointState
@@ -24,6 +25,7 @@ from h2o_ros.data.takes import LABELS, TakeRecorder
 from h2o_ros.errors import BagError
 from h2o_ros.msg import Action, DriverStatus, PilotStatus, RecordingStatus
 from h2o_ros.nodes.common import LATCHED
+from h2o_ros.nodes.recorded_topics import header_stamp
 from h2o_ros.task import load_task
 
 TASK = load_task('standing_still')
@@ -287,6 +289,58 @@ def test_a_killed_recorder_loses_less_than_a_second(
         for topic in ('/imu/data', '/joint_states', '/action', '/applied_action'):
             assert last - bag.read([topic])[topic].log_times[-1] < 1e9
     assert len(load_bags(path, TASK).transitions) > 300
+
+
+def test_a_stamp_before_the_epoch_counts_by_its_receipt_and_the_take_goes_on(
+    processes, node_environment, ros_domain, tmp_path, wait_until
+):
+    words = ('-p', 'takes:=true', '-p', f'output:={tmp_path}')
+    node = processes.start_node('bag_recorder', node_environment, *words)
+    with listening(ros_domain, 'hardware_driver') as listener:
+        robot = Robot(listener)
+        robot.wait_for_recorder(wait_until)
+        begin = listener.get_clock().now().nanoseconds
+        for sec in (-1, 0, 100):
+            command = TwistStamped()
+            command.header.stamp.sec = sec
+            robot.cmd_vel.publish(command)
+        assert robot.cmd_vel.wait_for_all_acked(Duration(seconds=10))
+        assert call(robot.node, 'stop_recording', wait_until).success
+    node.send_signal(signal.SIGINT)
+    text, _ = node.communicate(timeout=20)
+    assert node.returncode == 0 and 'Traceback' not in text, text
+    with Bag(tmp_path / 'take_001') as bag:
+        times = bag.read(['/cmd_vel'])['/cmd_vel'].log_times
+    assert min(times) == 100 * 10**9
+    assert (times > begin).sum() == 2 == len(times) - 1
+
+
+def test_a_message_too_short_for_a_header_has_no_stamp():
+    assert header_stamp(MESSAGES.action(START, [0.5])) == START
+    assert header_stamp(b'\0\1\0\0\1') == 0
+
+
+@pytest.mark.parametrize(('takes', 'file', 'code'), [('true', 'take_001', 0), ('false', '', 2)])
+def test_a_take_that_can_not_be_finished_is_no_success(
+    processes, node_environment, ros_domain, tmp_path, wait_until, takes, file, code
+):
+    """A limit on the size of files, set behind the last message, refuses the end of the bag."""
+    words = ('-p', f'takes:={takes}', '-p', f'output:={tmp_path}/drive')
+    node = processes.start_node('bag_recorder', node_environment, *words)
+    path = tmp_path / 'drive' / file
+    with listening(ros_domain, 'somebody') as listener:
+        status = collect(listener, RecordingStatus, 'recording_status', LATCHED)
+        wait_until(lambda: status and status[-1].state == RecordingStatus.STATE_RECORDING, 30)
+        (storage,) = path.glob('*.mcap')
+        size = storage.stat().st_size
+        resource.prlimit(node.pid, resource.RLIMIT_FSIZE, (size, size))
+        answer = call(listener, 'stop_recording', wait_until)
+        assert not answer.success
+        assert 'is the disk full?' in answer.message and '\n' not in answer.message
+        if takes == 'true':
+            node.send_signal(signal.SIGINT)
+    text, _ = node.communicate(timeout=20)
+    assert (node.returncode, 'Traceback' in text) == (code, False), text
 
 
 def test_a_disk_without_room_is_one_line(processes, node_environment, tmp_path):

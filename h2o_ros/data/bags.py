@@ -20,6 +20,7 @@ from h2o_ros.data.definitions import Definitions
 from h2o_ros.errors import BagError
 
 STORAGE_SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
+LATEST_STAMP = 2**63  # ns, the first that no format holds
 
 
 @dataclass(frozen=True)
@@ -152,9 +153,14 @@ class BagWriter:
         )
 
     def write(self, topic: str, stamp_ns: int, message: bytes) -> None:
-        """Append one serialised message with its log time in ns since the epoch."""
+        """Append one serialised message with its log time in ns since the epoch, none before it.
+
+        What is refused by a ValueError leaves no trace in the bag.
+        """
         if topic not in self._topics:
             raise ValueError(f'topic: expected one of {", ".join(self._topics)}, got {topic!r}')
+        if not 0 <= stamp_ns < LATEST_STAMP:
+            raise ValueError(f'stamp_ns: expected 0 to {LATEST_STAMP - 1} ns, got {stamp_ns}')
         if self._sink is None:
             raise ValueError(f'{self.path}: the bag is closed')
         try:

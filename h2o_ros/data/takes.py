@@ -100,7 +100,7 @@ class TakeRecorder:
         return path
 
     def write(self, topic: str, stamp: int, message: bytes) -> None:
-        """Append one serialised message where a take is on."""
+        """Append one serialised message where a take is on; ValueError as of BagWriter.write."""
         if self._writer is not None:
             try:
                 self._writer.write(topic, stamp, message)

@@ -58,10 +58,12 @@ class NodeProcess:
 
     executable: name under lib/h2o_ros. name: of the node, the executable's where empty. namespace:
     relative to the root, as virtual_robot. remappings: pairs of a topic's name in the node and
-    outside. required: its end ends the launch, and its exit code is the launch's. A node that is
-    not required ends the launch only where it fails. respawn: such a node is started
-    again instead, within limits. apart: not even its failure ends the launch, as a robot that is
-    driven must not fall with it. nice: 0 to 19, how far it gives way to others on the processor.
+    outside; outside, a name that begins with / counts from the root. The root is where all nodes
+    are put: a namespace under `ros2 launch`, if it pushes one. required: its end ends the launch,
+    and its exit code is the launch's. A node that is not required ends the launch only where it
+    fails. respawn: such a node is started again instead, within limits. apart: not even its
+    failure ends the launch, as a robot that is driven must not fall with it. nice: 0 to 19, how
+    far it gives way to others on the processor.
     """
 
     executable: str

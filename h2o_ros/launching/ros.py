@@ -40,15 +40,17 @@ def make_launch_description(graph: Graph) -> LaunchDescription:
         )
 
     def make_nodes(context: LaunchContext) -> list[Any]:
-        graph.check(context.launch_configurations.get('ros_namespace', ''))
+        namespace = context.launch_configurations.get('ros_namespace', '')
+        graph.check(namespace)
         names = [argument.name for argument in graph.arguments]
         values = graph.read({name: context.launch_configurations[name] for name in names})
-        return [_make_node(process) for process in graph.nodes(values)]
+        return [_make_node(process, namespace) for process in graph.nodes(values)]
 
     return LaunchDescription([*declared, OpaqueFunction(function=make_nodes)])
 
 
-def _make_node(process: NodeProcess) -> Any:
+def _make_node(process: NodeProcess, namespace: str) -> Any:
+    """Return the action that starts a node; namespace: where the graph has its root."""
     from launch.actions import Shutdown
     from launch_ros.actions import Node
     from launch_ros.parameter_descriptions import ParameterValue
@@ -75,7 +77,7 @@ def _make_node(process: NodeProcess) -> Any:
         name=process.name or process.executable,
         namespace=process.namespace,
         parameters=[parameters],
-        remappings=list(process.remappings),
+        remappings=[(inside, _put_into(namespace, out)) for inside, out in process.remappings],
         output='screen',
         prefix=f'nice -n {process.nice}' if process.nice else None,
         additional_env=node_environment(os.environ),
@@ -84,3 +86,9 @@ def _make_node(process: NodeProcess) -> Any:
         sigterm_timeout=str(STOP_TIMEOUT),
         on_exit=end,
     )
+
+
+def _put_into(namespace: str, name: str) -> str:
+    """Return a name of the graph's root as launch_ros has it, which moves relative names alone."""
+    root = namespace.strip('/')
+    return f'/{root}{name}' if root and name.startswith('/') else name

@@ -120,10 +120,10 @@ class BagRecorder(BaseNode):
                 self._awaited.discard(topic)
 
     def _take(self) -> None:
-        """Write what came; a message without a stamp counts by its receipt."""
+        """Write what came; a message without a stamp, or with a negative one, by its receipt."""
         for topic, raw, received in self._listen.take():
             stamp = header_stamp(raw) if topic in self._stamped else 0
-            self._takes.write(topic, stamp or received, raw)
+            self._takes.write(topic, stamp if stamp > 0 else received, raw)
 
     def _on_pilot(self, message: PilotStatus) -> None:
         if message.policy_hash:
@@ -146,9 +146,16 @@ class BagRecorder(BaseNode):
 
     def _stop(self) -> str:
         if not self._takes.recording:
-            raise BagError('nothing is being recorded')
+            status = self._takes.status()
+            why = f': {status.reason}' if status.fault else ''
+            raise BagError(f'nothing is being recorded{why}')
         self._take()
         self._takes.stop(self._now())
+        status = self._takes.status()
+        if status.fault:
+            if not self._settings.takes:
+                self._end_early()
+            raise BagError(status.reason)
         if not self._settings.takes:
             self.stop()
         return self._summary()

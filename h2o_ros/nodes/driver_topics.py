@@ -169,12 +169,15 @@ class DriverTopics:
 
     def publishers(self) -> int:
         """Count who publishes on the topic of commands."""
-        return self._node.count_publishers('action')
+        return self._count('action')
 
     def crowded_sensors(self) -> tuple[str, ...]:
         """Name the sensors' topics with more than one publisher."""
-        count = self._node.count_publishers
-        return tuple(sensor.topic for sensor in self.sensors if count(sensor.topic) > 1)
+        return tuple(s.topic for s in self.sensors if self._count(s.topic) > 1)
+
+    def _count(self, topic: str) -> int:
+        """Count who publishes on a topic under its name in the graph: rclpy does not remap it."""
+        return self._node.count_publishers(self._node.resolve_topic_name(topic))
 
 
 def _unfit(sensor: Sensor, worst: float, oldest: float) -> str:

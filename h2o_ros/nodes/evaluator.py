@@ -47,7 +47,7 @@ class Evaluator(BaseNode):
         self._task = load_task(self._settings.task)
         self._newest: Policy | None = None
         self._running: Policy | None = None
-        self._last = -1
+        self._last: Policy | None = None
         self._taken = 0
         self._full_grant = self._settings.episodes * self._task.horizon
         self._budget = Budget(0, 0, 0, self._settings.seed)
@@ -67,10 +67,12 @@ class Evaluator(BaseNode):
         self._start()
 
     def _start(self) -> None:
-        newest = self._newest
-        if self._running is not None or newest is None or newest.version == self._last:
+        newest, last = self._newest, self._last
+        if self._running is not None or newest is None:
             return
-        due = self._last < 0 or newest.version >= self._last + self._settings.evaluate_every
+        if last is not None and newest.digest == last.digest:
+            return
+        due = last is None or newest.version >= last.version + self._settings.evaluate_every
         if not (due or newest.final):
             return
         self._running = newest
@@ -108,15 +110,16 @@ class Evaluator(BaseNode):
             )
             return
         if self._collector.complete:
-            self._finish(self._collector.result(), message.policy_version)
+            self._finish(self._collector.result(), self._running)
 
-    def _finish(self, episodes: Episodes, version: int) -> None:
+    def _finish(self, episodes: Episodes, policy: Policy) -> None:
+        version = policy.version
         if self._settings.output:
             save_episodes(Path(self._settings.output) / 'evaluation.npz', episodes, version)
         message = episodes_to_message(episodes, version, self.get_clock().now().to_msg())
         message.domain = ROBOT
         self._evaluation.publish(message)
-        self._last, self._running = version, None
+        self._last, self._running = policy, None
         self._open_session(steps=0)  # robots that fell early need not use up their grant
         self._start()
 

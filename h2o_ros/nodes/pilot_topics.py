@@ -151,7 +151,7 @@ class PilotTopics:
 
     def _publish_diagnostics(self) -> None:
         silent = time.monotonic() - self._seen_at > 1.0
-        sticks = self._node.count_publishers('cmd_vel')
+        sticks = self._node.count_publishers(self._node.resolve_topic_name('cmd_vel'))
         text = f'{DRIVERS[self._pilot.source]} drives'
         if silent:
             text = 'no observations'

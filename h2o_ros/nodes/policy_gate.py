@@ -6,6 +6,8 @@ against the running policy; at a trip the one before comes back.
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +15,7 @@ import numpy as np
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.configuration import setting
 from h2o_ros.errors import ConfigurationError, PolicyError
-from h2o_ros.msg import DriverStatus, Evaluation, Observation
+from h2o_ros.msg import Action, DriverStatus, Evaluation, Observation
 from h2o_ros.msg import Policy as PolicyMessage
 from h2o_ros.nodes.common import CUT_OUT, EVERY, LATCHED, STREAM_EVERY, BaseNode, run
 from h2o_ros.nodes.conversions import policy_from_message, policy_to_message
@@ -27,6 +29,13 @@ class Parameters(GateLimits):
 
     task: str = setting('standing_still', '', 'task name or path of its YAML file')
     policy: str = setting('', '', 'policy file that drives first')
+    evaluation_timeout: float = setting(
+        600.0,
+        's',
+        'without an evaluation after which the next candidate takes its turn',
+        minimum=1.0,
+        maximum=86400.0,
+    )
 
 
 @dataclass(frozen=True)
@@ -43,13 +52,15 @@ class PolicyGateNode(BaseNode):
 
     def __init__(self) -> None:
         super().__init__('policy_gate')
-        parameters = self.read_parameters(Parameters)
+        self._settings = parameters = self.read_parameters(Parameters)
         if not parameters.policy:
             raise ConfigurationError('policy_gate: parameter policy: expected a file, got none')
         self._task = load_task(parameters.task)
         self._gate = PolicyGate(self._task, parameters)
         self._candidate: PolicyMessage | None = None
         self._pending: PolicyMessage | None = None
+        self._submitted = -math.inf  # monotonic s
+        self._judged = ''  # digest of the newest policy judged
         self._drove: list[Driving] = []  # the last one drives
         self._cut_out = False
         self._policy = self.create_publisher(PolicyMessage, 'policy', LATCHED)
@@ -58,6 +69,7 @@ class PolicyGateNode(BaseNode):
         self.create_subscription(Evaluation, 'evaluation', self._on_evaluation, EVERY)
         self.create_subscription(Observation, 'observation', self._on_observation, STREAM_EVERY)
         self.create_subscription(DriverStatus, 'driver_status', self._on_driver, LATCHED)
+        self.create_timer(1.0, self._submit_newest)
         first = Policy.load(parameters.policy)
         first.check_contract(self._task)
         self._submit(policy_to_message(first, first.update, self.get_clock().now().to_msg()))
@@ -65,16 +77,28 @@ class PolicyGateNode(BaseNode):
     def _submit(self, message: PolicyMessage) -> None:
         """Have a policy evaluated, whatever the evaluator is at."""
         message.final = True
-        self._pending = message
+        self._pending, self._submitted = message, time.monotonic()
         self._evaluated.publish(message)
 
     def _submit_newest(self) -> None:
         newest = self._candidate
-        if self._pending is not None or newest is None or not self._drove:
+        if newest is None or not self._drove or self._awaits_evaluation():
             return
         self._candidate = None
-        if newest.digest not in (known.message.digest for known in self._drove):
+        known = [self._judged, *(driving.message.digest for driving in self._drove)]
+        if newest.digest not in known:
             self._submit(newest)
+
+    def _awaits_evaluation(self) -> bool:
+        """Say whether an evaluation is under way; one that takes too long is given up."""
+        pending, timeout = self._pending, self._settings.evaluation_timeout
+        if pending is not None and time.monotonic() - self._submitted > timeout:
+            self.get_logger().warning(
+                f'policy {pending.version} dropped: no evaluation within {timeout:g} s; does the '
+                'evaluator run?'
+            )
+            self._pending = None
+        return self._pending is not None
 
     def _on_candidate(self, message: PolicyMessage) -> None:
         self._candidate = message
@@ -87,7 +111,7 @@ class PolicyGateNode(BaseNode):
         pending = self._pending
         if pending is None or message.policy_version != pending.version:
             return
-        self._pending = None
+        self._pending, self._judged = None, pending.digest
         self._judge(pending, float(np.mean(message.returns)))
         self._submit_newest()
 
@@ -113,9 +137,10 @@ class PolicyGateNode(BaseNode):
         )
 
     def _on_driver(self, message: DriverStatus) -> None:
-        """Bring the policy before back at the beginning of a trip."""
+        """Bring the policy before back where this one drove at the beginning of a trip."""
         cut_out = message.state in CUT_OUT
-        if cut_out and not self._cut_out and len(self._drove) > 1:
+        guilty = message.source == Action.SOURCE_POLICY and len(self._drove) > 1
+        if cut_out and not self._cut_out and guilty:
             failed = self._drove.pop()
             self._policy.publish(self._drove[-1].message)
             self.get_logger().warning(

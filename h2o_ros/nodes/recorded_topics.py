@@ -22,6 +22,8 @@ ROBOT_TOPICS = {
 # Those among them that come at each control step, best effort.
 STREAMS = ('observation', 'applied_action', 'shadow_action')
 
+HEADER_SIZE = 12  # bytes of a serialised message up to the end of its stamp
+
 
 def topics_of(task: Task) -> dict[str, str]:
     """Return topic and type of everything the task's fields come from."""
@@ -43,11 +45,13 @@ def begins_with_header(kind: Any) -> bool:
 
 
 def header_stamp(raw: bytes) -> int:
-    """Return the stamp (ns) of a serialised message that begins with a std_msgs/Header.
+    """Return the stamp (ns) of a serialised message that begins with a std_msgs/Header, 0 if torn.
 
     The log time is when a thing was measured, not when it came through: a recording made on a busy
     machine plays back as it was.
     """
+    if len(raw) < HEADER_SIZE:
+        return 0
     order = '<' if raw[1] & 1 else '>'
     seconds, nanoseconds = struct.unpack_from(f'{order}iI', raw, 4)
     return seconds * 10**9 + nanoseconds

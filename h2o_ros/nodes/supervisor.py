@@ -15,16 +15,15 @@ from std_srvs.srv import Trigger
 
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.configuration import setting
-from h2o_ros.errors import RobotError
+from h2o_ros.errors import ConfigurationError, RobotError
 from h2o_ros.msg import Action, DriverStatus, LearnerStatus, Observation, PilotStatus
 from h2o_ros.nodes.common import CUT_OUT, EVERY, LATCHED, STREAM_EVERY, BaseNode, run, to_rows
 from h2o_ros.nodes.supervision import BRING_UP, Plan, Supervision
-from h2o_ros.report.drive import DriveFigures, write_drive
+from h2o_ros.report.drive import DriveTotals, write_drive
 from h2o_ros.report.output import prepare_output_folder
 from h2o_ros.robot.live_steps import LiveSteps
 from h2o_ros.robot.shadow import ShadowLimits, ShadowPhase
 from h2o_ros.task import load_task
-from h2o_ros.transitions import Transitions, concatenate
 
 TRIGGERS = (
     'drive_by_balance_controller',
@@ -76,7 +75,9 @@ class Supervisor(BaseNode):
         self._pilot: PilotStatus | None = None
         self._learns = not parameters.await_learner
         self._steps = LiveSteps(self._task)
-        self._drives: list[Transitions] = []
+        self._drove = DriveTotals(self._task)
+        self._handed_over = False
+        self._lost: list[str] = []  # how the policy lost the robot, unasked by the supervisor
         self._driver_state: Client = self.create_client(
             ChangeState, 'hardware_driver/change_state'
         )
@@ -126,6 +127,7 @@ class Supervisor(BaseNode):
 
     def change_state(self, transition: str, timeout: float) -> None:
         """Make a transition of the driver's lifecycle; RobotError with the driver's reason."""
+        self._handed_over = False
         request = ChangeState.Request()
         request.transition.id = TRANSITIONS[transition]
         answer = self._ask(self._driver_state, request, timeout, f'hardware_driver {transition}')
@@ -135,6 +137,8 @@ class Supervisor(BaseNode):
 
     def call(self, service: str, timeout: float) -> str:
         """Call a Trigger and return its message; RobotError where it fails."""
+        # Before it is asked: what the pilot says of it may come first.
+        self._handed_over = service == 'drive_by_policy'
         answer = self._ask(self._triggers[service], Trigger.Request(), timeout, service)
         if not answer.success:
             raise RobotError(f'{service}: {answer.message}')
@@ -190,46 +194,68 @@ class Supervisor(BaseNode):
         self._learns = True
 
     def _on_pilot(self, message: PilotStatus) -> None:
-        self._pilot = message
+        before, self._pilot = self._pilot, message
+        left = before is not None and before.mode != message.mode != PilotStatus.MODE_POLICY
+        if self._handed_over and left:
+            how = f'after {self._drove.seconds:.1f} s: {message.reason}'
+            self._lost.append(how)
+            self.get_logger().warning(f'the policy lost the robot {how}')
 
     def _on_observation(self, message: Observation) -> None:
         self._steps.add_observation(message.step, to_rows(message.data, len(message.data))[0])
+        self._sum_up()
 
     def _on_applied(self, message: Action) -> None:
         action = np.frombuffer(message.data, np.float32)
-        self._steps.add_action(message.step, action)
         by_hand = message.source == Action.SOURCE_OPERATOR
         if self._supervision.shadowing.is_set() and not by_hand:
             self._shadow.add_driven(message.step, action)
+        # Where a policy is to drive, what anybody else drives is none of the drive.
+        counts = message.source == Action.SOURCE_POLICY or not self._settings.policy
+        if self._supervision.driving.is_set() and counts:
+            self._steps.add_action(message.step, action)
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        """Add the steps that have become whole to the drive."""
         rows = self._steps.take()
-        if rows is not None and self._supervision.driving.is_set():
-            self._drives.append(rows)
+        if rows is not None:
+            self._drove.add(rows)
 
     def _on_shadow(self, message: Action) -> None:
         if self._supervision.shadowing.is_set():
             self._shadow.add_answer(message.step, np.frombuffer(message.data, np.float32))
 
     def _when_done(self) -> None:
-        """In the sequence's thread, at the end."""
-        figures = DriveFigures.of(concatenate(self._drives), self._task) if self._drives else None
+        """In the sequence's thread, at the end; whatever fails here, the node ends."""
         fault = self._supervision.fault
+        self.exit_code = 1
+        try:
+            self._write_figures()
+            self.exit_code = 1 if fault else 0
+        except ConfigurationError as err:
+            self.get_logger().error(str(err))
+        finally:
+            if fault:
+                self.get_logger().error(fault)
+            self.finished = True
+
+    def _write_figures(self) -> None:
+        figures = self._drove.figures()
+        if figures:
+            self.say(f'drove {figures}')
         also: dict[str, Any] = {
             'task': self._task.name,
             'policy': self._settings.policy,
             'policy_hash': self._pilot.policy_hash if self._pilot else '',
-            'fault': fault,
+            'fault': self._supervision.fault,
             'trips': self._supervision.trips,
         }
         if self._settings.policy:
             also['shadow'] = str(self._shadow.figures())
             also['shadow_passed'] = not self._shadow.reasons_to_refuse()
+            also['policy_lost'] = self._lost
         write_drive(Path(self._output) / 'drive.json', figures, **also)
-        if figures:
-            self.say(f'drove {figures}')
-        if fault:
-            self.get_logger().error(fault)
-        self.exit_code = 1 if fault else 0
-        self.finished = True
 
 
 def main() -> None:

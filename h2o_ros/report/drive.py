@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from h2o_ros.errors import ConfigurationError
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
 
@@ -30,25 +31,6 @@ class DriveFigures:
     mean_abs_x: float | None
     mean_x_dot: float | None
 
-    @classmethod
-    def of(cls, rows: Transitions, task: Task) -> DriveFigures:
-        """Take the figures of a drive's transitions, oldest first."""
-
-        def column(name: str) -> np.ndarray | None:
-            names = task.observation_names
-            return rows.observation[:, names.index(name)] if name in names else None
-
-        x, x_dot = column('x'), column('x_dot')
-        return cls(
-            seconds=len(rows) * task.period,
-            steps=len(rows),
-            fell=bool(rows.terminated.any()),
-            total_reward=float(rows.reward.sum(dtype=np.float64)),
-            mean_abs_action=float(np.abs(rows.action).mean()),
-            mean_abs_x=None if x is None else float(np.abs(x).mean()),
-            mean_x_dot=None if x_dot is None else float(x_dot.mean()),
-        )
-
     def __str__(self) -> str:
         """One line for people."""
         parts = [f'{self.seconds:.1f} s', f'mean |action| {self.mean_abs_action:.2f}']
@@ -60,9 +42,68 @@ class DriveFigures:
         return ', '.join([*parts, 'fell'] if self.fell else parts)
 
 
+class DriveTotals:
+    """Sums over a drive's transitions as they come; hours of them take no more memory than one.
+
+    One thread may add while another reads.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        # steps, terminations, reward, |action|, |x| in m, x_dot in m/s
+        self._sums = np.zeros(6)
+
+    def add(self, rows: Transitions) -> None:
+        """Take the next transitions."""
+        self._sums = self._sums + [
+            len(rows),
+            rows.terminated.sum(),
+            rows.reward.sum(dtype=np.float64),
+            np.abs(rows.action).mean(axis=1, dtype=np.float64).sum(),
+            np.abs(self._column(rows, 'x')).sum(dtype=np.float64),
+            self._column(rows, 'x_dot').sum(dtype=np.float64),
+        ]
+
+    @property
+    def seconds(self) -> float:
+        """The time driven so far."""
+        return float(self._sums[0]) * self._task.period
+
+    def figures(self) -> DriveFigures | None:
+        """Return the figures so far, None before the first step."""
+        sums, names = self._sums, self._task.observation_names
+        steps = int(sums[0])
+        if not steps:
+            return None
+        action, x, x_dot = (float(value) for value in sums[3:] / steps)
+        return DriveFigures(
+            seconds=steps * self._task.period,
+            steps=steps,
+            fell=bool(sums[1]),
+            total_reward=float(sums[2]),
+            mean_abs_action=action,
+            mean_abs_x=x if 'x' in names else None,
+            mean_x_dot=x_dot if 'x_dot' in names else None,
+        )
+
+    def _column(self, rows: Transitions, name: str) -> np.ndarray:
+        """Return an observation field, (N,), zeros where the task does not observe it."""
+        names = self._task.observation_names
+        return rows.observation[:, names.index(name)] if name in names else np.zeros(len(rows))
+
+
 def write_drive(path: Path, figures: DriveFigures | None, **also: Any) -> None:
-    """Write a drive's figures as JSON, whole or not at all; also: what else is to be kept."""
+    """Write a drive's figures as JSON, whole or not at all; ConfigurationError where it cannot.
+
+    also: what else is to be kept.
+    """
     document = {**also, **(asdict(figures) if figures else {'seconds': 0.0, 'steps': 0})}
     partial = path.with_suffix('.partial')
-    partial.write_text(json.dumps(document, indent=2) + '\n', encoding='utf-8')
-    partial.replace(path)
+    try:
+        partial.write_text(json.dumps(document, indent=2) + '\n', encoding='utf-8')
+        partial.replace(path)
+    except OSError as err:
+        raise ConfigurationError(
+            f'{path}: cannot be written ({err.strerror}); make room on its disk or choose another '
+            'output folder'
+        ) from err

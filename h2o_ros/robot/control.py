@@ -85,6 +85,7 @@ class RobotControl:
         self._sent_at = self._step_at = -math.inf
         self._arming = False
         self._told = safety.state
+        self._steps = 0
 
     def wake_at(self) -> float:
         """Say when the running command's time is up."""
@@ -103,8 +104,9 @@ class RobotControl:
     def step(self, now: float, misses_in_row: int) -> None:
         """Measure, judge, publish; repeat the last command where no new one came since."""
         self.safety.misses_in_row = misses_in_row
-        if self.number % SLOW_STEPS == 0:
+        if self._steps % SLOW_STEPS == 0:
             self._look_at_statistics()
+        self._steps += 1
         silent = self._sent_at <= self._step_at
         self._step_at = now
         velocities = self._motors.velocities()

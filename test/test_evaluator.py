@@ -1,0 +1,72 @@
+"""The evaluator over DDS: which policies it evaluates; a test is its virtual robot."""
+
+from __future__ import annotations
+
+import signal
+
+import numpy as np
+from ros_client import collect, listening
+
+from h2o_ros.msg import Evaluation, RolloutBudget, TransitionBatch
+from h2o_ros.msg import Policy as PolicyMessage
+from h2o_ros.nodes.common import EVERY, LATCHED, to_bytes, to_floats
+
+
+def policy(version: int, content: bytes) -> PolicyMessage:
+    """Return a policy as the gate sends one; nobody here reads its file."""
+    return PolicyMessage(
+        version=version, final=True, file=to_bytes(content), digest=content.decode()
+    )
+
+
+class VirtualRobot:
+    """A robot that falls in the first step, whatever drives it."""
+
+    def __init__(self, node) -> None:
+        self.policies = collect(node, PolicyMessage, 'virtual_robot/policy', LATCHED)
+        self._transitions = node.create_publisher(
+            TransitionBatch, 'virtual_robot/transitions', EVERY
+        )
+        node.create_subscription(
+            RolloutBudget, 'virtual_robot/rollout_budget', self._fall, LATCHED
+        )
+
+    def is_heard(self) -> bool:
+        return self._transitions.get_subscription_count() > 0
+
+    def _fall(self, budget: RolloutBudget) -> None:
+        if not budget.steps:
+            return
+        self._transitions.publish(
+            TransitionBatch(
+                session=budget.session,
+                last_step=1,
+                policy_version=self.policies[-1].version if self.policies else 0,
+                batch=1,
+                observation=to_floats(np.zeros(4)),
+                action=to_floats(np.zeros(1)),
+                reward=to_floats(np.ones(1)),
+                next_observation=to_floats(np.array([1.0, 0.0, 0.0, 0.0])),
+                terminated=to_bytes(np.ones(1)),
+                truncated=to_bytes(np.zeros(1)),
+            )
+        )
+
+
+def test_a_policy_is_known_by_its_file_not_by_its_version(
+    processes, node_environment, ros_domain, wait_until
+):
+    process = processes.start_node('evaluator', node_environment, '-p', 'episodes:=1')
+    with listening(ros_domain) as node:
+        robot = VirtualRobot(node)
+        evaluations = collect(node, Evaluation, 'evaluation')
+        policies = node.create_publisher(PolicyMessage, 'policy', LATCHED)
+        wait_until(lambda: policies.get_subscription_count() and robot.is_heard(), 20)
+        for count, content in enumerate((b'one', b'other', b'third'), start=1):
+            policies.publish(policy(200, content))
+            wait_until(lambda n=count: len(evaluations) == n, 10, f'evaluation of {content!r}')
+            policies.publish(policy(201, content))  # the same again: nothing to evaluate
+        assert [m.digest for m in robot.policies] == ['one', 'other', 'third']
+        assert {m.policy_version for m in evaluations} == {200}
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 0

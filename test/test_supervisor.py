@@ -1,0 +1,162 @@
+"""The supervisor over DDS, with a test in the place of driver and pilot: what it writes down."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import numpy as np
+import pytest
+from lifecycle_msgs.srv import ChangeState
+from ros_client import listening
+from std_srvs.srv import Trigger
+from test_policy_gate import policy
+
+from h2o_ros.msg import Action, DriverStatus, Observation, PilotStatus
+from h2o_ros.nodes.common import LATCHED, STREAM, to_floats
+from h2o_ros.nodes.supervisor import TRANSITIONS
+from h2o_ros.task import load_task
+
+TASK = load_task('standing_still')
+MODES = {
+    'drive_by_balance_controller': PilotStatus.MODE_BALANCE,
+    'shadow': PilotStatus.MODE_SHADOW,
+    'drive_by_policy': PilotStatus.MODE_POLICY,
+}
+
+
+class Robot:
+    """Driver and pilot as the supervisor hears them; steps: driven so far, by source."""
+
+    def __init__(self, node) -> None:
+        self.node, self.state, self.mode = node, DriverStatus.DISARMED, PilotStatus.MODE_BALANCE
+        self.source, self.number = Action.SOURCE_BALANCE_CONTROLLER, 0
+        self.steps = dict.fromkeys(range(3), 0)
+        node.create_service(ChangeState, 'hardware_driver/change_state', self._change)
+        for name, mode in MODES.items():
+            node.create_service(Trigger, name, lambda _, a, m=mode: self._choose(m, a))
+        node.create_service(Trigger, 'release_policy', self._release)
+        make = node.create_publisher
+        self._driver = make(DriverStatus, 'driver_status', LATCHED)
+        self._pilot = make(PilotStatus, 'pilot_status', LATCHED)
+        self._observation = make(Observation, 'observation', STREAM)
+        self._applied = make(Action, 'applied_action', STREAM)
+        self._shadow = make(Action, 'shadow_action', STREAM)
+        self._tell()
+        node.create_timer(TASK.period, self._step)
+
+    def change(self, mode, source, reason) -> None:
+        """Have somebody else drive from the next step on."""
+        self.mode, self.source = mode, source
+        self._tell(reason)
+
+    def _change(self, request, answer):
+        armed = request.transition.id == TRANSITIONS['activate']
+        self.state = DriverStatus.ARMED if armed else DriverStatus.DISARMED
+        self._tell()
+        answer.success = True
+        return answer
+
+    def _release(self, _request, answer):
+        answer.success = True
+        return answer
+
+    def _choose(self, mode, answer):
+        by_policy = mode == PilotStatus.MODE_POLICY
+        source = Action.SOURCE_POLICY if by_policy else Action.SOURCE_BALANCE_CONTROLLER
+        self.change(mode, source, 'asked for')
+        answer.success = True
+        return answer
+
+    def _tell(self, reason='') -> None:
+        contract = TASK.contract_hash
+        self._driver.publish(DriverStatus(state=self.state, contract_hash=contract))
+        self._pilot.publish(PilotStatus(mode=self.mode, reason=reason, contract_hash=contract))
+
+    def _step(self) -> None:
+        self.number += 1
+        torque = to_floats(np.array([np.sin(0.1 * self.number)]))
+        row = to_floats(np.array([0.0, 0.0, 0.5, 0.0]))
+        self._observation.publish(Observation(step=self.number, batch=1, data=row))
+        if self.mode == PilotStatus.MODE_SHADOW:
+            self._shadow.publish(Action(step=self.number, data=torque))
+        self.steps[self.source] += 1
+        self._applied.publish(Action(step=self.number, source=self.source, data=torque))
+
+
+@pytest.fixture
+def start(tmp_path, processes, node_environment):
+    """Give a function that starts the supervisor, which drives until it is interrupted."""
+    path = tmp_path / 'policy.safetensors'
+    policy(1.0, 100).save(path)
+
+    def start_supervisor(policy=str(path)):
+        words = {'settle': 0.0, 'record': 'false', 'shadow_seconds': 1.0, 'output': tmp_path}
+        words |= {'policy': policy} if policy else {}
+        words = [word for name, value in words.items() for word in ('-p', f'{name}:={value}')]
+        return processes.start_node('supervisor', node_environment, *words)
+
+    return start_supervisor
+
+
+def end(process):
+    """End a supervisor as Ctrl-C does; return its exit code and what it said."""
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=20)
+    assert 'Traceback' not in text, text
+    return process.returncode, text
+
+
+def test_what_others_drive_is_not_the_policys(start, ros_domain, wait_until, tmp_path):
+    process = start()
+    losses = (
+        (Action.SOURCE_OPERATOR, 'a person took over'),
+        (Action.SOURCE_BALANCE_CONTROLLER, 'the policy gave no finite torque'),
+    )
+    with listening(ros_domain) as node:
+        robot = Robot(node)
+        for source, reason in losses:
+            wait_until(lambda: robot.source == Action.SOURCE_POLICY, 20, 'the hand-over')
+            steps = robot.steps[Action.SOURCE_POLICY]
+            wait_until(lambda n=steps: robot.steps[Action.SOURCE_POLICY] > n + 100, 10)
+            robot.change(PilotStatus.MODE_BALANCE, source, reason)
+            steps = robot.steps[source]
+            wait_until(lambda s=source, n=steps: robot.steps[s] > n + 300, 10)
+            if source == Action.SOURCE_OPERATOR:  # who hands the robot back
+                robot.change(PilotStatus.MODE_POLICY, Action.SOURCE_POLICY, 'asked for')
+        code, text = end(process)
+    drive = json.loads((tmp_path / 'drive.json').read_text())
+    assert (code, drive['fault']) == (0, '')
+    assert 50 < drive['steps'] <= robot.steps[Action.SOURCE_POLICY]
+    assert drive['mean_abs_x'] == pytest.approx(0.5)
+    assert [line.split(': ', 1)[1] for line in drive['policy_lost']] == [r for _, r in losses]
+    assert 'the policy lost the robot after ' in text
+
+
+def test_without_a_policy_every_step_counts(start, ros_domain, wait_until, tmp_path):
+    process = start(policy='')
+    with listening(ros_domain) as node:
+        robot = Robot(node)
+        wait_until(lambda: robot.state == DriverStatus.ARMED, 20, 'the motors')
+        for source in (Action.SOURCE_OPERATOR, Action.SOURCE_BALANCE_CONTROLLER):
+            robot.source, steps = source, robot.steps[source]
+            wait_until(lambda s=source, n=steps: robot.steps[s] > n + 100, 10)
+        assert end(process)[0] == 0
+    drive = json.loads((tmp_path / 'drive.json').read_text())
+    assert drive['steps'] > 150
+    assert 'policy_lost' not in drive
+
+
+def test_figures_that_can_not_be_written_are_one_line_and_a_failure(
+    start, ros_domain, wait_until, tmp_path
+):
+    (tmp_path / 'drive.partial').mkdir()
+    process = start(policy='')
+    with listening(ros_domain) as node:
+        robot = Robot(node)
+        wait_until(lambda: robot.state == DriverStatus.ARMED, 20, 'the motors')
+        code, text = end(process)
+        assert robot.state == DriverStatus.DISARMED
+    assert code == 1
+    (line,) = (line for line in text.splitlines() if 'cannot be written' in line)
+    assert f'{tmp_path}/drive.json: cannot be written (Is a directory)' in line
