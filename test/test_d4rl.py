@@ -166,6 +166,18 @@ def with_value(value, row, name='observations'):
         ({'terminals': np.zeros((6, 2))}, ['terminals has shape (6, 2)']),
         ({'rewards': np.array([b'a'] * 6)}, ['rewards has shape (6,) of |S1', 'numbers']),
         ({'rewards': 3.0}, ['differ in length', 'rewards 0']),
+        (
+            {'terminals': np.array([0, 0, 0, np.nan, 0, 0])},
+            ['terminals is nan in row 3', '0 or 1'],
+        ),
+        ({'terminals': np.array([b'False'] * 6)}, ['terminals holds |S5', 'numbers 0 and 1']),
+        ({'terminals': -np.ones(6)}, ['terminals is -1.0 in row 0', '6 such', '0 or 1']),
+        ({'timeouts': np.array([0, 0, 2, 0, 0, 0])}, ['timeouts is 2 in row 2', '0 or 1']),
+        ({'timeouts': None, 'timeouts/a': np.zeros(6)}, ['timeouts is a group']),
+        (
+            {'next_observations': None, 'next_observations/a': np.zeros(6)},
+            ['next_observations is a group'],
+        ),
     ],
 )
 def test_a_wrong_file_is_refused_by_one_line(tmp_path, changes, words):
@@ -324,6 +336,7 @@ def test_wrong_files_of_minari_are_refused(tmp_path):
             'observations/place': np.zeros(5),
         },
         'not finite': {**whole, 'rewards': np.full(4, np.nan)},
+        'terminations is 2 in row 0': {**whole, 'terminations': np.full(4, 2)},
     }  # fmt: skip
     for words, wrong in cases.items():
         path = write_minari(tmp_path / 'wrong.hdf5', episode(2), wrong)

@@ -22,7 +22,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from h2o_ros.data.hdf5 import open_hdf5
+from h2o_ros.data.hdf5 import open_hdf5, read_flags
 from h2o_ros.errors import BagError
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
@@ -30,6 +30,7 @@ from h2o_ros.transitions import Transitions
 FOLDER = 'datasets'
 SUFFIXES = ('.hdf5', '.h5', '.hdf')
 NEEDED = ('observations', 'actions', 'rewards', 'terminals')
+OPTIONAL = ('timeouts', 'next_observations')
 # D4RL's names of our tasks.
 ENVIRONMENTS = {'halfcheetah': 'half_cheetah', 'walker2d': 'walker2d'}
 # Returns of a random policy and of an expert that D4RL scores against, by our tasks' names.
@@ -182,7 +183,10 @@ def _check_keys(file: h5py.File, path: Path) -> int:
             f'{path}: {", ".join(missing)} missing, it holds {", ".join(file) or "nothing"}; '
             f'a dataset needs {", ".join(NEEDED)}'
         )
-    columns = [n for n in (*NEEDED, 'timeouts', 'next_observations') if n in names]
+    for name in OPTIONAL:
+        if name in file and name not in names:
+            raise BagError(f'{path}: {name} is a group, expected a column; make or copy it again')
+    columns = [name for name in (*NEEDED, *OPTIONAL) if name in names]
     lengths = {name: file[name].shape[0] if file[name].shape else 0 for name in columns}
     if len(set(lengths.values())) != 1:
         listed = ', '.join(f'{name} {count}' for name, count in lengths.items())
@@ -216,10 +220,10 @@ def _floats(
 
 
 def _flags(file: h5py.File, name: str, path: Path, rows: int) -> np.ndarray:
-    values = file[name][()].astype(bool)
-    if values.shape not in ((rows,), (rows, 1)):
-        raise BagError(f'{path}: {name} has shape {values.shape}, expected ({rows},)')
-    return values.reshape(rows)
+    column = file[name]
+    if column.shape not in ((rows,), (rows, 1)):
+        raise BagError(f'{path}: {name} has shape {column.shape}, expected ({rows},)')
+    return read_flags(column, f'{path}: {name}').reshape(rows)
 
 
 def _at_horizon(terminated: np.ndarray, horizon: int) -> np.ndarray:
