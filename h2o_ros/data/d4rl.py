@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,6 @@ def write_d4rl(
     infos: arrays of N rows. metadata: numbers, text or arrays; a / in a name makes a group.
     """
     path = Path(path)
-    partial = path.with_name(f'.{path.name}.part')
     columns: dict[str, Any] = {
         'observations': transitions.observation,
         'actions': transitions.action,
@@ -121,14 +121,24 @@ def write_d4rl(
     columns |= {f'metadata/{name}': value for name, value in (metadata or {}).items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(partial, 'w') as file:
-            for name, values in columns.items():
-                file[name] = values
-        partial.replace(path)
+        _write_whole(path, columns)
     except OSError as err:
         raise BagError(
             f'{path}: cannot be written ({err}); choose a folder that is writable and has room'
         ) from err
+
+
+def _write_whole(path: Path, columns: Mapping[str, Any]) -> None:
+    # A name of its own: another process may be writing the same dataset.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix='.part')
+    os.close(handle)
+    partial = Path(name)
+    try:
+        with h5py.File(partial, 'w') as file:
+            for column, values in columns.items():
+                file[column] = values
+        partial.chmod(0o644)
+        partial.replace(path)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

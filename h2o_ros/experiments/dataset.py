@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
 from pathlib import Path
 
@@ -112,8 +113,8 @@ def _make(options: argparse.Namespace) -> None:
         began = time.monotonic()
         if request.level == 'medium-replay':
             level = options.level or MEDIUM_RETURNS[request.task.name]
-            run = _behaviour(request.task, options)
-            made, policy = make_replay(request, run, level, LONGEST_TRAINING, _tell)
+            with contextlib.closing(_behaviour(request.task, options)) as run:
+                made, policy = make_replay(request, run, level, LONGEST_TRAINING, _tell)
             print(f'policy of that moment: {policy}')
         else:
             made = make(request, options.steps, options.robots, options.seed, policies)
