@@ -151,7 +151,8 @@ def test_interrupt_saves_and_resume_goes_on(
     tmp_path, launch_command, processes, node_environment, short_task, bag, ros_domain, wait_until
 ):
     output = tmp_path / 'run'
-    command = train_command(launch_command, short_task, bag, output, 'steps:=200000')
+    gap = 'gap:=gravity:1.1'
+    command = train_command(launch_command, short_task, bag, output, 'steps:=200000', gap)
     with listening(ros_domain) as node:
         status = collect(node, LearnerStatus, 'learner_status')
         run = processes.start(command, env=node_environment)
@@ -159,19 +160,21 @@ def test_interrupt_saves_and_resume_goes_on(
         os.kill(run.pid, signal.SIGINT)
         text, _ = run.communicate(timeout=30)
     assert f'resume:={output}/checkpoint.safetensors task:={short_task} bag:={bag}' in text
-    assert f'steps:=200000 output:={output}\n' in text
+    assert f' {gap} steps:=200000 output:={output}\n' in text
     checkpoint = output / 'checkpoint.safetensors'
     reached = json.loads((output / 'summary.json').read_text())['updates']
     assert reached > 200
     total = reached + 500
+    command = train_command(
+        launch_command, short_task, bag, output, f'resume:={checkpoint}', f'steps:={total}'
+    )
+    refused = processes.start(command, env=node_environment)
+    text, _ = refused.communicate(timeout=30)
+    assert refused.returncode != 0 and 'Traceback' not in text
+    assert f'error: {checkpoint}: trained in another simulator: gravity (1.1 there, 1.0' in text
     with listening(ros_domain) as node:
         status = collect(node, LearnerStatus, 'learner_status')
-        again = processes.start(
-            train_command(
-                launch_command, short_task, bag, output, f'resume:={checkpoint}', f'steps:={total}'
-            ),
-            env=node_environment,
-        )
+        again = processes.start([*command, gap], env=node_environment)
         text, _ = again.communicate(timeout=90)
     assert again.returncode == 0, text
     assert status[0].update >= reached

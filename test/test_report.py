@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -479,7 +480,7 @@ class Clock:
 def report(folder, first_update=0):
     task, clock = load_task('standing_still'), Clock()
     run = RunReport(folder, task, 'h2o', 0, 200, stream=io.StringIO(), clock=clock)
-    run.begin(first_update, resumed=first_update > 0)
+    run.begin(first_update, folder / 'checkpoint.safetensors' if first_update else '')
     return run, clock
 
 
@@ -526,6 +527,38 @@ def test_a_resumed_run_shows_the_evaluations_from_before(tmp_path):
     series = read_progress(tmp_path / 'progress.csv')
     np.testing.assert_array_equal(series['evaluation/survived'], [[50], [0.5]])
     np.testing.assert_array_equal(series['learner/mean_u'], [[200], [3.0]])
+
+
+def test_a_checkpoint_from_elsewhere_does_not_go_on_with_the_rows_of_this_folder(
+    tmp_path, monkeypatch
+):
+    for place, kept in (('.', 1), ('elsewhere', 0), ('earlier-1', 0)):
+        folder = tmp_path / place.replace('.', 'here') / 'run'
+        (folder / place).mkdir(parents=True)
+        run, _ = report(folder)
+        run.evaluation(evaluation(50, [10.0], [6000]))
+        finish(run, 100)
+        run = RunReport(folder, load_task('standing_still'), 'h2o', 0, 200, stream=io.StringIO())
+        monkeypatch.chdir(folder)
+        run.begin(100, f'{place}/checkpoint.safetensors')
+        assert (run.last_evaluation is not None) == kept
+        assert (folder / 'summary.json').exists() == kept
+        finish(run, 200)
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer = ScalarWriter(tmp_path)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+        with pytest.raises(ConfigurationError, match='make room') as caught:
+            for step in range(10_000):
+                writer.add(step, {'learner/mean_u': 1.0})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        writer.close()
+    assert str(tmp_path / 'progress.csv') in str(caught.value)
+    assert '\n' not in str(caught.value)
 
 
 def test_a_fresh_run_moves_the_files_of_an_earlier_one_aside(tmp_path):

@@ -72,13 +72,15 @@ class RunReport:
         self._pace: collections.deque[tuple[float, int]] = collections.deque(maxlen=RATE_WINDOW)
         self.updates_per_second = self.seconds_left = math.nan
 
-    def begin(self, update: int, resumed: bool = False) -> None:
-        """Start at `update`: 0, or where a resumed run goes on.
+    def begin(self, update: int, checkpoint: str | Path = '') -> None:
+        """Start at `update`: 0, or where a run goes on from `checkpoint`.
 
-        A fresh run moves the files of an earlier one aside. A resumed run replaces what the run
-        before said from `update` on; the evaluations before it stay in the learning curve.
+        Files of another run are moved aside. Where the checkpoint lies in this folder they are of
+        the same run: what it said from `update` on is replaced, the evaluations before it stay in
+        the learning curve.
         """
-        aside = None if resumed else set_aside(self.folder, WRITTEN)
+        same = bool(str(checkpoint)) and Path(checkpoint).resolve().parent == self.folder.resolve()
+        aside = None if same else set_aside(self.folder, WRITTEN)
         if aside is not None:
             self.message(f'files of an earlier run were moved to {aside}')
         self._scalars = ScalarWriter(self.folder, update)
