@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rclpy
+from builtin_interfaces.msg import Time
 from rcl_interfaces.srv import DescribeParameters
 from ros_client import ask, call, collect, listening
 
@@ -20,7 +21,9 @@ from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.data.dataset import load_bags
+from h2o_ros.episodes import Episodes
 from h2o_ros.errors import ConfigurationError
+from h2o_ros.experiments import train
 from h2o_ros.msg import (
     Action,
     DynamicsGap,
@@ -32,7 +35,12 @@ from h2o_ros.msg import (
 )
 from h2o_ros.msg import Policy as PolicyMessage
 from h2o_ros.nodes.common import EVERY, LATCHED, LATEST, STREAM, to_floats
-from h2o_ros.nodes.conversions import policy_to_message, transitions_to_message
+from h2o_ros.nodes.conversions import (
+    episodes_to_message,
+    figures_from_message,
+    policy_to_message,
+    transitions_to_message,
+)
 from h2o_ros.nodes.sole_run import SoleRun
 from h2o_ros.task import load_task
 from h2o_ros.transitions import Transitions
@@ -179,6 +187,21 @@ def test_interrupt_saves_and_resume_goes_on(
     assert again.returncode == 0, text
     assert status[0].update >= reached
     assert json.loads((output / 'summary.json').read_text())['updates'] == total
+
+
+def test_an_evaluation_goes_over_ros_whole():
+    nobody, two = np.full(2, np.nan), np.array([1.0, 2.0])
+    episodes = Episodes(
+        returns=two, lengths=np.array([200, 200]), survived=np.array([True, False]),
+        mean_abs_x=two, mean_abs_action=two, mean_x_dot=nobody,
+        observation=np.zeros((2, 200, 4)), action=np.zeros((2, 200, 1)),
+    )  # fmt: skip
+    message = episodes_to_message(episodes, 7, Time())
+    for figures in (figures_from_message(message), train.figures(7, episodes)):
+        assert figures.update == 7
+        assert figures.survived.tolist() == [1, 0]
+        assert figures.lengths.tolist() == [200, 200]
+        assert figures.mean_abs_x.tolist() == [1, 2] and not len(figures.mean_x_dot)
 
 
 def process_of(launcher, node):

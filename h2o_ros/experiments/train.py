@@ -159,6 +159,7 @@ def figures(update: int, episodes: Episodes) -> EpisodeFigures:
         update,
         episodes.returns,
         episodes.lengths,
+        episodes.survived,
         x[np.isfinite(x)],
         episodes.mean_abs_action,
         x_dot[np.isfinite(x_dot)],
