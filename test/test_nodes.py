@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from h2o_ros.algorithms.policy import Policy
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.data.dataset import load_bags
 from h2o_ros.episodes import Episodes
-from h2o_ros.errors import ConfigurationError
+from h2o_ros.errors import CheckpointError, ConfigurationError
 from h2o_ros.experiments import train
 from h2o_ros.msg import (
     Action,
@@ -34,6 +35,7 @@ from h2o_ros.msg import (
     TransitionBatch,
 )
 from h2o_ros.msg import Policy as PolicyMessage
+from h2o_ros.nodes import learner
 from h2o_ros.nodes.common import EVERY, LATCHED, LATEST, STREAM, to_floats
 from h2o_ros.nodes.conversions import (
     episodes_to_message,
@@ -42,6 +44,7 @@ from h2o_ros.nodes.conversions import (
     transitions_to_message,
 )
 from h2o_ros.nodes.sole_run import SoleRun
+from h2o_ros.sim.gaps import simulation
 from h2o_ros.task import load_task
 from h2o_ros.transitions import Transitions
 
@@ -187,6 +190,25 @@ def test_interrupt_saves_and_resume_goes_on(
     assert again.returncode == 0, text
     assert status[0].update >= reached
     assert json.loads((output / 'summary.json').read_text())['updates'] == total
+
+
+def test_a_robots_learner_goes_on_from_any_simulator(tmp_path):
+    path, config = tmp_path / 'checkpoint', load_config('sac', TASK)
+    heavy = Trainer(config, TASK, None, [3])
+    heavy.simulation = simulation('gravity', 32)
+    heavy.save(path)
+
+    def resumed(**changes):
+        settings = learner.Parameters(resume=str(path), **changes)
+        node = SimpleNamespace(_settings=settings, _task=TASK, _real=None)
+        return learner.Learner._make_trainer(node, config)
+
+    assert resumed(seed=3, gap='gravity').simulation == simulation('gravity', 32)
+    assert resumed(seed=3, online=True).simulation == simulation('none', 32)
+    with pytest.raises(CheckpointError, match='gravity'):
+        resumed(seed=3)
+    with pytest.raises(CheckpointError, match='give seed 3'):
+        resumed(online=True)
 
 
 def test_an_evaluation_goes_over_ros_whole():
