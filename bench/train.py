@@ -30,8 +30,8 @@ def main() -> None:
         print(
             f'seed {seed}: {seconds:.0f} s (goal 240), '
             f'{figures["updates"]} updates, {figures["simulated_steps"]} simulated steps; '
-            f'final policy: {figures["survived"]} of {figures["episodes"]} episodes lasted 30 s, '
-            f'return {figures["mean_return"]:.0f}, mean |x| {figures["mean_abs_x"]:.2f} m, '
+            f'final policy: {figures["survived"]} of {figures["episodes"]} episodes survived '
+            f'30 s, return {figures["mean_return"]:.0f}, mean |x| {figures["mean_abs_x"]:.2f} m, '
             f'mean |torque| {figures["mean_abs_action"]:.2f} N·m: '
             f'{"passes" if passing[-1] else "does not pass"}',
             flush=True,

@@ -124,7 +124,21 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 def _scalar(hint: Any, value: Any, where: str) -> Any:
     accepted = (int, float) if hint is float else hint
     if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigurationError(f'{where}: expected {hint.__name__}, got {value!r}')
+        way_out = _as_yaml_wants(value) if hint is float and isinstance(value, str) else ''
+        raise ConfigurationError(f'{where}: expected {hint.__name__}, got {value!r}{way_out}')
     if hint is float and not math.isfinite(value):
         raise ConfigurationError(f'{where}: expected a finite number, got {value!r}')
     return hint(value)
+
+
+def _as_yaml_wants(text: str) -> str:
+    """Say how a number is written that YAML took for text: 1e-4 needs a point and a sign."""
+    mantissa, _, exponent = text.lower().partition('e')
+    point = '' if '.' in mantissa else '.0'
+    sign = '' if exponent.startswith(('+', '-')) else '+'
+    written = f'{mantissa}{point}e{sign}{exponent}' if exponent else mantissa
+    try:
+        understood = isinstance(yaml.safe_load(written), float)
+    except yaml.YAMLError:
+        understood = False
+    return f'; YAML wants {written}' if understood else ''

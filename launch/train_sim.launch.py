@@ -28,6 +28,8 @@ def nodes(arguments):
                 'updates': arguments['steps'],
                 'output': arguments['output'],
                 'resume': arguments['resume'],
+                'gap': arguments['gap'],
+                'environments': arguments['environments'],
             },
             required=True,
         ),

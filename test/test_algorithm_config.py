@@ -18,7 +18,16 @@ TASK = load_task('standing_still')
         ({'discount': 1.5}, 'discount: expected'),
         ({'omega': 'some'}, 'omega: expected one of'),
         ({'batch': 7}, 'batch: expected an even number'),
-        ({'hidden': [0]}, 'hidden'),
+        ({'hidden': [0]}, 'hidden: expected .* got 0'),
+        ({'hidden': [-8, 8]}, 'hidden: expected one layer or more, each of 1 .* got -8, 8'),
+        ({'hidden': []}, 'hidden: expected one layer or more, .* got none'),
+        ({'classifier_hidden': []}, 'classifier_hidden: expected one layer or more'),
+        ({'gap_minimum': 1.0, 'gap_maximum': 0.5}, 'gap_minimum: expected .* gap_maximum .0.5.'),
+        ({'ratio_minimum': 0.9, 'ratio_maximum': 0.1}, 'ratio_minimum: .* ratio_maximum .0.1.'),
+        ({'learning_rate': '1e-4'}, "expected float, got '1e-4'; YAML wants 1.0e-4$"),
+        ({'learning_rate': '3E6'}, "expected float, got '3E6'; YAML wants 3.0e[+]6"),
+        ({'learning_rate': 'fast'}, "expected float, got 'fast'$"),
+        ({'batch': '1e-4'}, "expected int, got '1e-4'$"),
         ({'gap_minimum': 1e-45}, 'gap_minimum'),
         ({'method': 'td3'}, 'method: expected one of sac, cql, darc, h2o'),
         ({'sources': 'real'}, 'method h2o learns from both, got real'),
@@ -114,3 +123,29 @@ def test_settings_by_task_that_are_no_mapping_are_refused(tmp_path, by_task):
     path.write_text(f'by_task: {by_task}\n')
     with pytest.raises(ConfigurationError, match='by_task: expected a mapping'):
         load_config(path, TASK)
+
+
+@pytest.mark.parametrize(
+    ('by_task', 'text'),
+    [
+        ('{standing_stil: {beta: 0.1}}', "unknown task 'standing_stil'; is standing_still meant"),
+        ('{moving_straight: {nonsense: 3}}', "by_task: moving_straight: unknown field 'nonsense'"),
+        ('{moving_straight: {beta: -1.0}}', 'by_task: moving_straight: beta: expected'),
+        ('{moving_straight: {min_q_weight: 1.0}}', 'by_task: moving_straight: min_q_weight: meth'),
+    ],
+)
+def test_settings_of_every_task_are_looked_at(tmp_path, by_task, text):
+    path = tmp_path / 'mine.yaml'
+    path.write_text(f'by_task: {by_task}\n')
+    for task in (TASK, None):
+        with pytest.raises(ConfigurationError, match=text) as caught:
+            load_config(path, task)
+        assert '\n' not in str(caught.value)
+
+
+def test_settings_for_ones_own_task_are_taken(tmp_path):
+    path = tmp_path / 'mine.yaml'
+    path.write_text(
+        'by_task: {mine: {beta: 0.125}, theirs: {beta: 0.5}, standing_still: {beta: 0.25}}\n'
+    )
+    assert load_config(path, replace(TASK, name='mine')).beta == 0.125

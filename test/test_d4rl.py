@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import h5py
 import numpy as np
 import pytest
 
 from h2o_ros import cli
+from h2o_ros.algorithms import tensor_file
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.algorithms.trainer import Trainer
@@ -22,7 +26,8 @@ from h2o_ros.data.d4rl import (
 )
 from h2o_ros.data.minari import import_minari
 from h2o_ros.data.recorded import episode_returns, load_recorded
-from h2o_ros.errors import BagError, ConfigurationError
+from h2o_ros.errors import BagError, ConfigurationError, H2OError
+from h2o_ros.experiments import behaviour
 from h2o_ros.experiments.behaviour import BehaviourRun
 from h2o_ros.experiments.make_dataset import collect, make, make_replay, parse_name
 from h2o_ros.task import load_task
@@ -166,6 +171,18 @@ def with_value(value, row, name='observations'):
         ({'terminals': np.zeros((6, 2))}, ['terminals has shape (6, 2)']),
         ({'rewards': np.array([b'a'] * 6)}, ['rewards has shape (6,) of |S1', 'numbers']),
         ({'rewards': 3.0}, ['differ in length', 'rewards 0']),
+        (
+            {'terminals': np.array([0, 0, 0, np.nan, 0, 0])},
+            ['terminals is nan in row 3', '0 or 1'],
+        ),
+        ({'terminals': np.array([b'False'] * 6)}, ['terminals holds |S5', 'numbers 0 and 1']),
+        ({'terminals': -np.ones(6)}, ['terminals is -1.0 in row 0', '6 such', '0 or 1']),
+        ({'timeouts': np.array([0, 0, 2, 0, 0, 0])}, ['timeouts is 2 in row 2', '0 or 1']),
+        ({'timeouts': None, 'timeouts/a': np.zeros(6)}, ['timeouts is a group']),
+        (
+            {'next_observations': None, 'next_observations/a': np.zeros(6)},
+            ['next_observations is a group'],
+        ),
     ],
 )
 def test_a_wrong_file_is_refused_by_one_line(tmp_path, changes, words):
@@ -324,6 +341,7 @@ def test_wrong_files_of_minari_are_refused(tmp_path):
             'observations/place': np.zeros(5),
         },
         'not finite': {**whole, 'rewards': np.full(4, np.nan)},
+        'terminations is 2 in row 0': {**whole, 'terminations': np.full(4, 2)},
     }  # fmt: skip
     for words, wrong in cases.items():
         path = write_minari(tmp_path / 'wrong.hdf5', episode(2), wrong)
@@ -385,8 +403,10 @@ def test_a_run_that_was_interrupted_goes_on_as_if_not(trained, tmp_path):
     next(first.train(120))
     half = first.train(120)
     next(half)
+    first.close()
     # a segment that was cut short, after its measurement, is made again
-    (tmp_path / 'progress.csv').open('a').write('120,9999.0,9999.0,1.0\n')
+    with (tmp_path / 'progress.csv').open('a') as file:
+        file.write('120,9999.0,9999.0,1.0\n')
     second = BehaviourRun(SHORT, tmp_path, 0, warmup=40, segment=40, **SMALL)
     assert second.steps == 80
     assert [row.steps for row in second.history()] == [40, 80]
@@ -399,6 +419,102 @@ def test_a_run_that_was_interrupted_goes_on_as_if_not(trained, tmp_path):
     np.testing.assert_array_equal(second.buffer(120).action, rows.action)
     starts = rows.observation[[0, 40, 80], 0]
     assert len(set(starts.tolist())) == 3
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize('step', ['segment', 'policy', 'note', 'checkpoint'])
+def test_a_kill_between_two_files_of_a_segment_loses_nothing(step, trained, tmp_path, monkeypatch):
+    whole, _ = trained
+    first = BehaviourRun(SHORT, tmp_path, 0, warmup=40, segment=40, **SMALL)
+    next(first.train(120))
+
+    def killed(*_arguments):
+        raise Killed
+
+    target, name = {
+        'segment': (behaviour, 'write_d4rl'),
+        'policy': (Policy, 'save'),
+        'note': (BehaviourRun, '_note'),
+        'checkpoint': (Trainer, 'save'),
+    }[step]
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(target, name, killed)
+        next(first.train(120))
+    first.close()
+    second = BehaviourRun(SHORT, tmp_path, 0, warmup=40, segment=40, **SMALL)
+    assert second.steps == 40
+    list(second.train(120))
+    assert [row.sampled for row in second.history()] == [row.sampled for row in whole.history()]
+    np.testing.assert_array_equal(second.buffer(120).action, whole.buffer(120).action)
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('steps,deterministic,sampled,seconds\n40,1.0', 'line 2'),
+        ('steps,deterministic,sampled,seconds\n40,1.0,2.0,3.0,4.0\n', 'line 2'),
+        ('steps,deterministic,sampled,seconds\n40,1.0,2.0,x\n', 'line 2'),
+        ('steps,deterministic\n40,1.0\n', 'line 2'),
+        ('', 'no line for step 40'),
+        ('steps,deterministic,sampled,seconds\n', 'no line for step 40'),
+    ],
+)
+def test_a_torn_progress_file_is_one_line(text, words, tmp_path):
+    run = BehaviourRun(SHORT, tmp_path, 0, warmup=40, segment=40, **SMALL)
+    next(run.train(40))
+    (tmp_path / 'progress.csv').write_text(text)
+    with pytest.raises(BagError, match=words) as caught:
+        run.history()
+    assert str(tmp_path / 'progress.csv') in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_a_full_disk_leaves_the_progress_as_it_was(tmp_path, monkeypatch):
+    run = BehaviourRun(SHORT, tmp_path, 0, warmup=40, segment=40, **SMALL)
+    next(run.train(40))
+    before = (tmp_path / 'progress.csv').read_bytes()
+
+    def full(*_):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(tensor_file.os, 'fsync', full)
+    with pytest.raises(H2OError, match='No space left'):
+        run._note(behaviour.Progress(80, 0.0, 0.0, 0.0))
+    assert (tmp_path / 'progress.csv').read_bytes() == before
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    words = ['dataset', 'train', 'halfcheetah', '--steps', '1', '--runs', str(tmp_path)]
+    run = BehaviourRun(SHORT, tmp_path / 'half_cheetah_0', **SMALL)
+    program = f'from h2o_ros import cli; raise SystemExit(cli.main({words}))'
+    command = [sys.executable, '-c', program]
+    other = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert other.returncode == 2, other.stderr
+    assert other.stderr.startswith('error: ') and other.stderr.count('\n') == 1
+    assert str(os.getpid()) in other.stderr and 'half_cheetah_0' in other.stderr
+    run.close()
+    BehaviourRun(SHORT, tmp_path / 'half_cheetah_0', **SMALL).close()
+
+
+def test_two_processes_that_write_one_dataset_do_not_meet(tmp_path, monkeypatch):
+    rows = Transitions(*(np.zeros(s) for s in ((1, 17), (1, 6), 1, (1, 17), 1, 1)))
+    path = tmp_path / 'a.hdf5'
+    opened, opening = [], h5py.File
+
+    def open_both(name, mode):
+        if mode == 'w' and not opened:
+            opened.append(name)
+            write_d4rl(path, rows)  # the other one, which ends first
+        return opening(name, mode)
+
+    monkeypatch.setattr(h5py, 'File', open_both)
+    write_d4rl(path, rows)
+    monkeypatch.undo()
+    assert len(load_d4rl(path, TASK)) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ['a.hdf5']
+    assert path.stat().st_mode & 0o777 == 0o644
 
 
 def test_a_replay_holds_all_steps_until_the_return_is_reached(trained):

@@ -3,18 +3,22 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.data.demonstration import chosen_bags, demonstration_bag
-from h2o_ros.errors import BagError, ConfigurationError
+from h2o_ros.errors import CheckpointError, ConfigurationError
 from h2o_ros.experiments import real_world, recording_gains, train, training, wheel_legged
 from h2o_ros.experiments.comparison import passes
 from h2o_ros.launching.command import load_graph
 from h2o_ros.launching.installation import find_launch_file
 from h2o_ros.report.run import CHECKPOINT, POLICY
 from h2o_ros.report.summary import words_to_resume
+from h2o_ros.sim import simulator
 from h2o_ros.task import find_task, load_task, share_folder
 
 
@@ -48,20 +52,115 @@ def test_equal_seeds_give_equal_bytes(tmp_path, short_task):
     assert summary['simulated_steps'] == pytest.approx(1200, abs=32)
 
 
-def test_interrupt_saves_and_resume_goes_on(tmp_path, short_task, monkeypatch, capsys):
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_saves_and_resume_goes_on(number, tmp_path, short_task, monkeypatch, capsys):
     def interrupted_at_once(trainer, *arguments, stopping, **options):
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         training.train(trainer, *arguments, stopping=stopping, **options)
         assert trainer.updates == 0 and stopping()
 
+    before = signal.getsignal(number)
     monkeypatch.setattr(train, 'train', interrupted_at_once)
     _, checkpoint = train_once(tmp_path / 'a', short_task)
     assert 'resume:=' in capsys.readouterr().out
+    assert signal.getsignal(number) == before
     monkeypatch.undo()
     path = tmp_path / 'saved'
     path.write_bytes(checkpoint)
     train_once(tmp_path / 'a', short_task, '--resume', str(path))
     assert json.loads((tmp_path / 'a' / 'summary.json').read_text())['updates'] == 200
+
+
+@pytest.fixture
+def checkpoint_of_seed_3(tmp_path, short_task):
+    """Give the checkpoint of 200 updates of seed 3 in heavy gravity."""
+    train_once(tmp_path / 'first', short_task, '--seed', '3', '--gap', 'gravity', *SAC)
+    return str(tmp_path / 'first' / CHECKPOINT)
+
+
+SAC = ('--algorithm', 'sac')  # needs no recording
+LONGER = (*SAC, '--updates', '300')
+
+
+def test_another_run_is_not_gone_on_with(checkpoint_of_seed_3, tmp_path, short_task, capsys):
+    words = ['--task', short_task, '--output', str(tmp_path / 'second'), *LONGER]
+    for others, said in (
+        ((), 'trained with seed 3, got 0; give seed 3'),
+        (('--seed', '3'), 'gravity (2.0 there, 1.0 here)'),
+        (('--seed', '3', '--gap', 'gravity', '--environments', '8'), '(32 there, 8 here)'),
+    ):
+        capsys.readouterr()
+        assert train.main([*words, '--resume', checkpoint_of_seed_3, *others]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith('error: ') and error.count('\n') == 1 and said in error
+    again = ('--resume', checkpoint_of_seed_3, '--seed', '3', '--gap', 'gravity')
+    assert train.main([*words, *again, '--episodes', '1']) == 0
+    summary = json.loads((tmp_path / 'second' / 'summary.json').read_text())
+    assert (summary['seed'], summary['updates']) == (3, 300)
+
+
+def test_resumed_robots_do_not_repeat_their_first_episodes(
+    checkpoint_of_seed_3, tmp_path, short_task, monkeypatch
+):
+    made = []
+
+    def make(*arguments, seed, **options):
+        made.append(seed)
+        return simulator.make_simulator(*arguments, seed=seed, **options)
+
+    monkeypatch.setattr(training, 'make_simulator', make)
+    words = ('--seed', '3', '--gap', 'gravity', *LONGER)
+    train_once(tmp_path / 'fresh', short_task, *words)
+    resumed = [
+        train_once(tmp_path / name, short_task, *words, '--resume', checkpoint_of_seed_3)
+        for name in ('a', 'b')
+    ]
+    assert resumed[0] == resumed[1]  # the same again
+    assert made[::2] == [3, 200_000_003, 200_000_003]  # beside those of the evaluations
+
+
+def test_a_run_that_is_killed_leaves_a_checkpoint(tmp_path, short_task, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    saved = []
+
+    def note(trainer, path):
+        saved.append((trainer.updates, path))
+        if len(saved) == 2:
+            raise Killed
+
+    monkeypatch.setattr(train, 'SAVING', 0.0)
+    monkeypatch.setattr(Trainer, 'save', note)
+    with pytest.raises(Killed):
+        train_once(tmp_path, short_task, *SAC)
+    assert [path for _, path in saved] == [tmp_path / CHECKPOINT] * 2
+    assert 0 < saved[0][0] < saved[1][0] < 200
+    saved.clear()
+    monkeypatch.setattr(train, 'SAVING', 300.0)
+    with pytest.raises(FileNotFoundError):
+        train_once(tmp_path, short_task, *SAC)
+    assert [updates for updates, _ in saved] == [200]
+
+
+def test_a_full_disk_leaves_the_policy_and_is_one_line(tmp_path, short_task, monkeypatch, capsys):
+    def full(*_arguments):
+        raise CheckpointError('no room for it')
+
+    monkeypatch.setattr(Trainer, 'save', full)
+    words = ['--task', short_task, '--updates', '64', '--output', str(tmp_path), *SAC]
+    assert train.main(words) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == 'error: no room for it'
+    assert (tmp_path / POLICY).is_file()
+
+
+@pytest.mark.parametrize('module', ['train', 'identify'])
+def test_a_mistake_is_one_line_under_its_modules_name_too(module, tmp_path):
+    words = {'train': ['--task', 'nonsense'], 'identify': ['--bag', '', '--task', 'nonsense']}
+    command = [sys.executable, '-m', f'h2o_ros.experiments.{module}', *words[module]]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stderr.startswith("error: task 'nonsense'") and ended.stderr.count('\n') == 1
 
 
 def test_an_empty_list_of_bags_is_the_demonstration_but_an_empty_name_is_refused():
@@ -73,15 +172,16 @@ def test_an_empty_list_of_bags_is_the_demonstration_but_an_empty_name_is_refused
             chosen_bags(names, task)
 
 
-def test_a_bag_given_twice_is_refused_under_any_name(tmp_path, monkeypatch):
+def test_a_bag_given_twice_is_refused_under_any_name(tmp_path, monkeypatch, capsys):
     demonstration = share_folder('bags') / 'standing_still_demo'
     (tmp_path / 'link').symlink_to(demonstration, target_is_directory=True)
     monkeypatch.chdir(tmp_path)
     file = next(demonstration.glob('*.mcap*'))
     for again in (demonstration, 'link', './link/', file):
         for names in (f'{demonstration},{again}', f'{again},{demonstration}'):
-            with pytest.raises(BagError, match='given twice.*; name each bag once$'):
-                train.main(['--bag', names, '--output', str(tmp_path / 'run')])
+            assert train.main(['--bag', names, '--output', str(tmp_path / 'run')]) == 2
+            said = capsys.readouterr().err
+            assert 'given twice' in said and said.endswith('; name each bag once\n')
 
 
 def test_a_run_is_resumed_by_the_launch_with_its_own_arguments():

@@ -9,10 +9,12 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import rclpy
+from builtin_interfaces.msg import Time
 from rcl_interfaces.srv import DescribeParameters
 from ros_client import ask, call, collect, listening
 
@@ -20,7 +22,9 @@ from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.data.dataset import load_bags
-from h2o_ros.errors import ConfigurationError
+from h2o_ros.episodes import Episodes
+from h2o_ros.errors import CheckpointError, ConfigurationError
+from h2o_ros.experiments import train
 from h2o_ros.msg import (
     Action,
     DynamicsGap,
@@ -31,9 +35,16 @@ from h2o_ros.msg import (
     TransitionBatch,
 )
 from h2o_ros.msg import Policy as PolicyMessage
+from h2o_ros.nodes import learner
 from h2o_ros.nodes.common import EVERY, LATCHED, LATEST, STREAM, to_floats
-from h2o_ros.nodes.conversions import policy_to_message, transitions_to_message
+from h2o_ros.nodes.conversions import (
+    episodes_to_message,
+    figures_from_message,
+    policy_to_message,
+    transitions_to_message,
+)
 from h2o_ros.nodes.sole_run import SoleRun
+from h2o_ros.sim.gaps import simulation
 from h2o_ros.task import load_task
 from h2o_ros.transitions import Transitions
 
@@ -151,7 +162,8 @@ def test_interrupt_saves_and_resume_goes_on(
     tmp_path, launch_command, processes, node_environment, short_task, bag, ros_domain, wait_until
 ):
     output = tmp_path / 'run'
-    command = train_command(launch_command, short_task, bag, output, 'steps:=200000')
+    gap = 'gap:=gravity:1.1'
+    command = train_command(launch_command, short_task, bag, output, 'steps:=200000', gap)
     with listening(ros_domain) as node:
         status = collect(node, LearnerStatus, 'learner_status')
         run = processes.start(command, env=node_environment)
@@ -159,23 +171,60 @@ def test_interrupt_saves_and_resume_goes_on(
         os.kill(run.pid, signal.SIGINT)
         text, _ = run.communicate(timeout=30)
     assert f'resume:={output}/checkpoint.safetensors task:={short_task} bag:={bag}' in text
-    assert f'steps:=200000 output:={output}\n' in text
+    assert f' {gap} steps:=200000 output:={output}\n' in text
     checkpoint = output / 'checkpoint.safetensors'
     reached = json.loads((output / 'summary.json').read_text())['updates']
     assert reached > 200
     total = reached + 500
+    command = train_command(
+        launch_command, short_task, bag, output, f'resume:={checkpoint}', f'steps:={total}'
+    )
+    refused = processes.start(command, env=node_environment)
+    text, _ = refused.communicate(timeout=30)
+    assert refused.returncode != 0 and 'Traceback' not in text
+    assert f'error: {checkpoint}: trained in another simulator: gravity (1.1 there, 1.0' in text
     with listening(ros_domain) as node:
         status = collect(node, LearnerStatus, 'learner_status')
-        again = processes.start(
-            train_command(
-                launch_command, short_task, bag, output, f'resume:={checkpoint}', f'steps:={total}'
-            ),
-            env=node_environment,
-        )
+        again = processes.start([*command, gap], env=node_environment)
         text, _ = again.communicate(timeout=90)
     assert again.returncode == 0, text
     assert status[0].update >= reached
     assert json.loads((output / 'summary.json').read_text())['updates'] == total
+
+
+def test_a_robots_learner_goes_on_from_any_simulator(tmp_path):
+    path, config = tmp_path / 'checkpoint', load_config('sac', TASK)
+    heavy = Trainer(config, TASK, None, [3])
+    heavy.simulation = simulation('gravity', 32)
+    heavy.save(path)
+
+    def resumed(**changes):
+        settings = learner.Parameters(resume=str(path), **changes)
+        node = SimpleNamespace(_settings=settings, _task=TASK, _real=None)
+        return learner.Learner._make_trainer(node, config)
+
+    assert resumed(seed=3, gap='gravity').simulation == simulation('gravity', 32)
+    assert resumed(seed=3, online=True).simulation == simulation('none', 32)
+    with pytest.raises(CheckpointError, match='gravity'):
+        resumed(seed=3)
+    assert resumed(seed=4, online=True).seeds == (3,)
+    with pytest.raises(CheckpointError, match='give seed 3'):
+        resumed(seed=4, gap='gravity')
+
+
+def test_an_evaluation_goes_over_ros_whole():
+    nobody, two = np.full(2, np.nan), np.array([1.0, 2.0])
+    episodes = Episodes(
+        returns=two, lengths=np.array([200, 200]), survived=np.array([True, False]),
+        mean_abs_x=two, mean_abs_action=two, mean_x_dot=nobody,
+        observation=np.zeros((2, 200, 4)), action=np.zeros((2, 200, 1)),
+    )  # fmt: skip
+    message = episodes_to_message(episodes, 7, Time())
+    for figures in (figures_from_message(message), train.figures(7, episodes)):
+        assert figures.update == 7
+        assert figures.survived.tolist() == [1, 0]
+        assert figures.lengths.tolist() == [200, 200]
+        assert figures.mean_abs_x.tolist() == [1, 2] and not len(figures.mean_x_dot)
 
 
 def process_of(launcher, node):

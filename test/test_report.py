@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -35,9 +36,14 @@ from h2o_ros.report.text import format_duration, format_size
 from h2o_ros.task import load_task
 
 
-def evaluation(update, returns, lengths, mean_abs_x=(), mean_abs_action=(), mean_x_dot=()):
+def evaluation(
+    update, returns, lengths, mean_abs_x=(), mean_abs_action=(), mean_x_dot=(), survived=None
+):
+    """Make figures; where it is not said, those survived that took 1,000 steps."""
+    lengths = np.array(lengths)
+    survived = lengths >= 1000 if survived is None else np.array(survived)
     return EpisodeFigures(
-        update, np.array(returns), np.array(lengths), np.array(mean_abs_x),
+        update, np.array(returns), lengths, survived, np.array(mean_abs_x),
         np.array(mean_abs_action), np.array(mean_x_dot),
     )  # fmt: skip
 
@@ -53,7 +59,7 @@ def realistic_run(task_name, fall=False, seed=0):
         stands = rng.random(10) < share
         lengths = np.where(stands, task.horizon, rng.integers(80, task.horizon // 2, 10))
         returns = lengths * (task.largest_reward - rng.gamma(2.0, 0.5, 10))
-        evaluations.append(evaluation(update, returns, lengths))
+        evaluations.append(evaluation(update, returns, lengths, survived=stands))
     real = rng.normal(0, 1, (20000, width)) * ([0.05, 0.5, 0.2, 0.2][:width])
     real[:, 1] -= 4.0 * real[:, 0]
     simulated = rng.normal(0, 1, (4000, width)) * ([0.12, 0.9, 0.5, 0.4][:width])
@@ -285,7 +291,7 @@ def summary(folder, updates=120000, **changes):
         'folder': folder, 'task': load_task('standing_still'), 'algorithm': 'h2o', 'seed': 3,
         'updates': updates, 'updates_total': 120000, 'simulated_steps': 121000, 'duration': 185.0,
         'evaluation': evaluation(
-            120000, [170000.0, 90000.0], [6000, 5999], [0.2, 0.4], [0.5, 0.7]
+            120000, [170000.0, 90000.0], [6000, 5999], [0.2, 0.4], [0.5, 0.7], survived=[1, 0]
         ),
         'mean_u': 2.5, 'dynamics_ratio': math.nan, 'files': (),
         'next_command': 'h2o export-onnx policy.safetensors',
@@ -300,7 +306,7 @@ def test_the_summary_gives_the_figures_and_ends_with_what_to_run_next(tmp_path):
         'and 121,000 simulated steps in 3 min 05 s'
     )
     assert lines[1] == (
-        'virtual robot, policy of update 120,000: 1 of 2 episodes lasted 30 s, '
+        'virtual robot, policy of update 120,000: 1 of 2 episodes survived 30 s, '
         'mean return 130,000 of 180,000 possible'
     )
     assert lines[2] == 'mean |x| 0.3 m, mean |torque| 0.6 N·m, mean u 2.5 nats'
@@ -311,7 +317,7 @@ def test_a_task_without_a_best_return_and_with_many_actions_is_summed_up(tmp_pat
     run = evaluation(120000, [4000.0, 5000.0], [1000, 1000], [], [0.5, 0.7], [4.1, 5.1])
     cheetah = summary(tmp_path, task=load_task('half_cheetah'), evaluation=run)
     lines = format_summary(cheetah).splitlines()
-    assert lines[1].endswith('2 of 2 episodes lasted 50 s, mean return 4,500')
+    assert lines[1].endswith('2 of 2 episodes survived 50 s, mean return 4,500')
     assert lines[2] == 'mean |action| 0.6, mean x_dot 4.6 m/s, mean u 2.5 nats'
 
 
@@ -479,7 +485,7 @@ class Clock:
 def report(folder, first_update=0):
     task, clock = load_task('standing_still'), Clock()
     run = RunReport(folder, task, 'h2o', 0, 200, stream=io.StringIO(), clock=clock)
-    run.begin(first_update, resumed=first_update > 0)
+    run.begin(first_update, folder / 'checkpoint.safetensors' if first_update else '')
     return run, clock
 
 
@@ -516,7 +522,7 @@ def test_a_resumed_run_shows_the_evaluations_from_before(tmp_path):
     assert text.splitlines()[-1].endswith(f'resume:={tmp_path}/checkpoint.safetensors')
     second, clock = report(tmp_path, first_update=100)
     last = second.last_evaluation
-    assert (last.update, last.survived(6000)) == (50, 1)
+    assert (last.update, last.survived.tolist()) == (50, [1, 0])
     np.testing.assert_array_equal(last.mean_abs_action, [1.0, 2.0])
     clock.now = 1.0
     second.status(200, {'mean_u': 3.0})
@@ -526,6 +532,58 @@ def test_a_resumed_run_shows_the_evaluations_from_before(tmp_path):
     series = read_progress(tmp_path / 'progress.csv')
     np.testing.assert_array_equal(series['evaluation/survived'], [[50], [0.5]])
     np.testing.assert_array_equal(series['learner/mean_u'], [[200], [3.0]])
+
+
+def test_an_episode_that_fails_in_its_last_step_did_not_survive(tmp_path):
+    first, clock = report(tmp_path)
+    (tmp_path / 'checkpoint.safetensors').touch()
+    clock.now = 1.0
+    first.status(100, {'mean_u': 2.0})
+    first.evaluation(evaluation(50, [10.0, 20.0], [6000, 6000], survived=[True, False]))
+    assert '1 of 2 survived' in format_progress(first._progress(100))
+    assert '1 of 2 episodes survived 30 s' in finish(first, 100)
+    assert json.loads((tmp_path / 'summary.json').read_text())['survived'] == 1
+    second, _ = report(tmp_path, first_update=100)
+    assert second.last_evaluation.survived.tolist() == [1, 0]
+    second._lock.close()
+    # older files tell the lengths alone
+    path = tmp_path / 'progress.csv'
+    rows = path.read_text().splitlines(keepends=True)
+    path.write_text(''.join(row for row in rows if 'survived' not in row))
+    third, _ = report(tmp_path, first_update=100)
+    assert third.last_evaluation.survived.tolist() == [1, 1]
+
+
+def test_a_checkpoint_from_elsewhere_does_not_go_on_with_the_rows_of_this_folder(
+    tmp_path, monkeypatch
+):
+    for place, kept in (('.', 1), ('elsewhere', 0), ('earlier-1', 0)):
+        folder = tmp_path / place.replace('.', 'here') / 'run'
+        (folder / place).mkdir(parents=True)
+        run, _ = report(folder)
+        run.evaluation(evaluation(50, [10.0], [6000]))
+        finish(run, 100)
+        run = RunReport(folder, load_task('standing_still'), 'h2o', 0, 200, stream=io.StringIO())
+        monkeypatch.chdir(folder)
+        run.begin(100, f'{place}/checkpoint.safetensors')
+        assert (run.last_evaluation is not None) == kept
+        assert (folder / 'summary.json').exists() == kept
+        finish(run, 200)
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer = ScalarWriter(tmp_path)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+        with pytest.raises(ConfigurationError, match='make room') as caught:
+            for step in range(10_000):
+                writer.add(step, {'learner/mean_u': 1.0})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        writer.close()
+    assert str(tmp_path / 'progress.csv') in str(caught.value)
+    assert '\n' not in str(caught.value)
 
 
 def test_a_fresh_run_moves_the_files_of_an_earlier_one_aside(tmp_path):

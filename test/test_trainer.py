@@ -12,6 +12,7 @@ from h2o_ros.algorithms.config import algorithm_names, load_config
 from h2o_ros.algorithms.settings import ADDED
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.errors import CheckpointError
+from h2o_ros.sim.gaps import simulation
 from h2o_ros.task import load_task
 from h2o_ros.transitions import Transitions
 
@@ -240,9 +241,9 @@ def saved(tmp_path):
     return path
 
 
-def expect(path, text, task=TASK, config=None, real=None):
+def expect(path, text, task=TASK, config=None, real=None, **given):
     with pytest.raises(CheckpointError, match=text) as caught:
-        Trainer.load(path, config, task, real or transitions(300))
+        Trainer.load(path, config, task, real or transitions(300), **given)
     assert str(path) in str(caught.value) and '\n' not in str(caught.value)
 
 
@@ -271,6 +272,40 @@ def test_foreign_checkpoints_are_refused(saved):
     expect(saved, 'discount', config=other)
     same = load_config('h2o', **(SMALL | {'compile': 'auto'}))
     assert Trainer.load(saved, same, TASK, transitions(300)).updates == 3
+
+
+def test_a_checkpoint_of_other_seeds_is_refused(saved, tmp_path):
+    one, several = tmp_path / 'one', tmp_path / 'several'
+    trainer_of('h2o', seeds=(3,)).save(one)
+    trainer_of('h2o', seeds=(0, 1, 2)).save(several)
+    expect(one, 'trained with seed 3, got 0; give seed 3$', seeds=[0])
+    expect(several, 'trained with seeds 0, 1, 2, got 0; ', seeds=[0])
+    assert Trainer.load(one, None, TASK, transitions(300), seeds=[3]).seeds == (3,)
+    assert Trainer.load(several, None, TASK, transitions(300)).seeds == (0, 1, 2)
+
+
+def test_a_checkpoint_keeps_what_it_was_simulated_in(saved, tmp_path):
+    path = tmp_path / 'heavy'
+    heavy, plain = simulation('gravity', 32), simulation('none', 32)
+    trainer = trainer_of('h2o')
+    trainer.simulation = heavy
+    trainer.save(path)
+    text = (
+        r'another simulator: gravity \(2.0 there, 1.0 here\); give the same gap and environments$'
+    )
+    expect(path, text, simulation=plain)
+    expect(path, r'environments \(32 there, 8 here\)', simulation=simulation('gravity', 8))
+    same = simulation('gravity:2', 32)
+    resumed = Trainer.load(path, None, TASK, transitions(300), simulation=same)
+    assert resumed.simulation == heavy
+    assert Trainer.load(path, None, TASK, transitions(300)).simulation == heavy
+    # one that says nothing, as checkpoints did, is compared with nothing
+    data = saved.read_bytes()
+    document, arrays = tensor_file.unpack(checkpoint.KIND, data, 'it', CheckpointError, '')
+    assert document.pop('simulation') == {}
+    saved.write_bytes(tensor_file.pack(checkpoint.KIND, document, arrays))
+    old = Trainer.load(saved, None, TASK, transitions(300), simulation=plain)
+    assert old.simulation == plain
 
 
 def test_a_checkpoint_from_before_a_setting_has_it_off(saved):

@@ -1,15 +1,17 @@
-"""Checkpoints: everything that a training run needs to go on as if it had not stopped.
+"""Checkpoints: everything that a trainer needs to go on as if it had not stopped.
 
 In the file: parameters, Adam's moments, targets, averaged actor, temperature, the simulated rows,
 scalings, counters, seeds, configuration and the task's contract. Random numbers follow from seeds
 and counters. Recorded rows are not in it; a digest holds that the same recordings are given again.
-What a running robot added to them is.
+What a running robot added to them is. The simulated robots are not: what tells their simulator
+from others is kept, to be compared.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -50,6 +52,7 @@ def save(trainer: Trainer, path: str | Path) -> None:
         'capacity': trainer.simulated.capacity,
         'factors': str(trainer.state.factors) if trainer.state.settled else '',
         'real_digest': trainer.real_digest,
+        'simulation': dict(trainer.simulation),
     }
     tensor_file.write_atomically(path, tensor_file.pack(KIND, document, arrays), CheckpointError)
 
@@ -61,6 +64,8 @@ def load(
     task: Task,
     real: Transitions | None,
     device: str,
+    seeds: Sequence[int] | None = None,
+    simulation: Mapping[str, Any] | None = None,
 ) -> Trainer:
     """Return the trainer of a checkpoint; see Trainer.load."""
     data = tensor_file.read(path, CheckpointError, 'check the path')
@@ -68,8 +73,12 @@ def load(
     _check_task(path, document, task)
     stored = config_from({**ADDED, **document['config']}, f'{path}: config')
     _check_config(path, stored, config or stored)
+    _check_seeds(path, document['seeds'], seeds)
+    simulated_in = document.get('simulation', {})  # older checkpoints have none
+    _check_simulation(path, simulated_in, simulation or {})
     try:
         trainer = cls(config or stored, task, real, document['seeds'], device)
+        trainer.simulation = dict(simulation or simulated_in)
         _check_real(path, document['real_digest'], trainer.real_digest)
         _fill(trainer, document, arrays)
     except (KeyError, RuntimeError, ValueError) as err:
@@ -118,6 +127,30 @@ def _check_config(path: str | Path, stored: AlgorithmConfig, given: AlgorithmCon
         raise CheckpointError(
             f'{path}: made by another configuration: {", ".join(differing)}; give the same '
             'algorithm and settings, or none'
+        )
+
+
+def _check_seeds(path: str | Path, stored: list[int], given: Sequence[int] | None) -> None:
+    if given is None or stored == list(given):
+        return
+    there, here = (', '.join(map(str, seeds)) for seeds in (stored, given))
+    if len(stored) == len(given) == 1:
+        raise CheckpointError(f'{path}: trained with seed {there}, got {here}; give seed {there}')
+    raise CheckpointError(
+        f'{path}: trained with seeds {there}, got {here}; go on with it where it was begun'
+    )
+
+
+def _check_simulation(
+    path: str | Path, stored: Mapping[str, Any], given: Mapping[str, Any]
+) -> None:
+    differing = [
+        f'{k} ({stored[k]} there, {v} here)' for k, v in given.items() if stored.get(k, v) != v
+    ]
+    if differing:
+        raise CheckpointError(
+            f'{path}: trained in another simulator: {", ".join(differing)}; give the same gap and '
+            'environments'
         )
 
 

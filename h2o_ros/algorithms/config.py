@@ -6,6 +6,7 @@ A task may bring settings that suit it, its `learning`, for every algorithm alik
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from typing import Any
 from h2o_ros.algorithms.settings import AlgorithmConfig
 from h2o_ros.configuration import build, read_yaml
 from h2o_ros.errors import ConfigurationError
-from h2o_ros.task import Task, share_folder
+from h2o_ros.task import Task, share_folder, task_names
+
+SIMILAR = 0.85  # from which on a task's name is taken for another's, misspelt
 
 
 def algorithm_names() -> list[str]:
@@ -39,8 +42,8 @@ def load_config(
             )
     of_file = read_yaml(path)
     by_task = of_file.pop('by_task', {})
-    where = f'{path}: by_task'
-    of_both = _mapping(_mapping(by_task, where).get(task.name if task else '', {}), where)
+    _check_by_task(by_task, of_file, task, f'{path}: by_task')
+    of_both = by_task.get(task.name, {}) if task else {}
     learning = task.learning if task else {}
     if task:
         build(AlgorithmConfig, learning, f'task {task.name}: learning')
@@ -52,6 +55,20 @@ def load_config(
 def config_from(mapping: Mapping[str, Any], where: str) -> AlgorithmConfig:
     """Make a configuration from plain values; `where` is what an error message names."""
     return build(AlgorithmConfig, dict(mapping), where)
+
+
+def _check_by_task(
+    by_task: Any, of_file: Mapping[str, Any], task: Task | None, where: str
+) -> None:
+    """Refuse what is wrong for any task, before somebody trains on that one."""
+    known = [*task_names(), *([task.name] if task else [])]
+    for name, settings in _mapping(by_task, where).items():
+        meant = difflib.get_close_matches(str(name), known, 1, SIMILAR)
+        if name not in known and meant:  # else it is a task of one's own
+            raise ConfigurationError(f'{where}: unknown task {name!r}; is {meant[0]} meant?')
+        of_one = f'{where}: {name}'
+        config = config_from({**of_file, **_mapping(settings, where)}, of_one)
+        _check_used(config, settings, of_one)
 
 
 def _mapping(value: Any, where: str) -> dict[str, Any]:

@@ -264,8 +264,19 @@ class AlgorithmConfig:
 
     def __post_init__(self) -> None:
         """Refuse combinations under which a part would silently not work."""
-        if not all(self.hidden) or not all(self.classifier_hidden):
-            raise ValueError('hidden, classifier_hidden: expected layers of 1 or more units')
+        for name in ('hidden', 'classifier_hidden'):
+            units = getattr(self, name)
+            if not units or min(units) < 1:
+                raise ValueError(
+                    f'{name}: expected one layer or more, each of 1 unit or more, got '
+                    f'{", ".join(map(str, units)) or "none"}'
+                )
+        for name in ('gap', 'ratio'):
+            low, high = getattr(self, f'{name}_minimum'), getattr(self, f'{name}_maximum')
+            if low > high:
+                raise ValueError(
+                    f'{name}_minimum: expected no more than {name}_maximum ({high}), got {low}'
+                )
         if self.sources not in SOURCES[self.method]:
             raise ValueError(
                 f'sources: method {self.method} learns from {" or ".join(SOURCES[self.method])}, '

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ class Trainer:
     """Trains one policy per seed; every number depends on its seed, never on the other seeds.
 
     real: the recorded transitions of all seeds, left alone where config.needs_real is false.
+    simulation: what tells the simulator of its rows from others, see h2o_ros.sim.gaps; the caller
+    says it, checkpoints keep it.
     Not thread-safe: the caller lets one thread at a time in. ValueError: real rows are missing,
     of another task or not finite.
     """
@@ -54,6 +57,7 @@ class Trainer:
         if torch.device(device).type == 'cuda' and not torch.cuda.is_available():
             raise ConfigurationError(f'device: {device!r} is not available here; use cpu')
         self.config, self.task, self.seeds, self.device = config, task, tuple(seeds), device
+        self.simulation: dict[str, Any] = {}
         self.layout = RowLayout(len(task.observation), len(task.action))
         shape = Shape(len(seeds), self.layout.observation, self.layout.action)
         self.state = State(config, shape, device)
@@ -223,13 +227,16 @@ class Trainer:
         task: Task,
         real: Transitions | None,
         device: str = 'cpu',
+        seeds: Sequence[int] | None = None,
+        simulation: Mapping[str, Any] | None = None,
     ) -> Trainer:
-        """Go on from a checkpoint as if there had been no interruption.
+        """Go on from a checkpoint; given the same rows, each update as without interruption.
 
-        config: None takes the checkpoint's. CheckpointError: the file is torn, or was made by
-        another configuration, for another task, or on other recordings.
+        config, seeds, simulation: None takes the checkpoint's. CheckpointError: the file is torn,
+        or was made by another configuration, for another task, on other recordings, with other
+        seeds or in another simulator.
         """
-        return checkpoint.load(cls, path, config, task, real, device)
+        return checkpoint.load(cls, path, config, task, real, device, seeds, simulation)
 
     def _fit_to_simulated(self) -> None:
         """Without real rows, the simulated ones that came first standardise observations."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from h2o_ros.data.hdf5 import open_hdf5
+from h2o_ros.data.hdf5 import open_hdf5, read_flags
 from h2o_ros.errors import BagError
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
@@ -30,6 +31,7 @@ from h2o_ros.transitions import Transitions
 FOLDER = 'datasets'
 SUFFIXES = ('.hdf5', '.h5', '.hdf')
 NEEDED = ('observations', 'actions', 'rewards', 'terminals')
+OPTIONAL = ('timeouts', 'next_observations')
 # D4RL's names of our tasks.
 ENVIRONMENTS = {'halfcheetah': 'half_cheetah', 'walker2d': 'walker2d'}
 # Returns of a random policy and of an expert that D4RL scores against, by our tasks' names.
@@ -107,7 +109,6 @@ def write_d4rl(
     infos: arrays of N rows. metadata: numbers, text or arrays; a / in a name makes a group.
     """
     path = Path(path)
-    partial = path.with_name(f'.{path.name}.part')
     columns: dict[str, Any] = {
         'observations': transitions.observation,
         'actions': transitions.action,
@@ -120,14 +121,24 @@ def write_d4rl(
     columns |= {f'metadata/{name}': value for name, value in (metadata or {}).items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(partial, 'w') as file:
-            for name, values in columns.items():
-                file[name] = values
-        partial.replace(path)
+        _write_whole(path, columns)
     except OSError as err:
         raise BagError(
             f'{path}: cannot be written ({err}); choose a folder that is writable and has room'
         ) from err
+
+
+def _write_whole(path: Path, columns: Mapping[str, Any]) -> None:
+    # A name of its own: another process may be writing the same dataset.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix='.part')
+    os.close(handle)
+    partial = Path(name)
+    try:
+        with h5py.File(partial, 'w') as file:
+            for column, values in columns.items():
+                file[column] = values
+        partial.chmod(0o644)
+        partial.replace(path)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -182,7 +193,10 @@ def _check_keys(file: h5py.File, path: Path) -> int:
             f'{path}: {", ".join(missing)} missing, it holds {", ".join(file) or "nothing"}; '
             f'a dataset needs {", ".join(NEEDED)}'
         )
-    columns = [n for n in (*NEEDED, 'timeouts', 'next_observations') if n in names]
+    for name in OPTIONAL:
+        if name in file and name not in names:
+            raise BagError(f'{path}: {name} is a group, expected a column; make or copy it again')
+    columns = [name for name in (*NEEDED, *OPTIONAL) if name in names]
     lengths = {name: file[name].shape[0] if file[name].shape else 0 for name in columns}
     if len(set(lengths.values())) != 1:
         listed = ', '.join(f'{name} {count}' for name, count in lengths.items())
@@ -216,10 +230,10 @@ def _floats(
 
 
 def _flags(file: h5py.File, name: str, path: Path, rows: int) -> np.ndarray:
-    values = file[name][()].astype(bool)
-    if values.shape not in ((rows,), (rows, 1)):
-        raise BagError(f'{path}: {name} has shape {values.shape}, expected ({rows},)')
-    return values.reshape(rows)
+    column = file[name]
+    if column.shape not in ((rows,), (rows, 1)):
+        raise BagError(f'{path}: {name} has shape {column.shape}, expected ({rows},)')
+    return read_flags(column, f'{path}: {name}').reshape(rows)
 
 
 def _at_horizon(terminated: np.ndarray, horizon: int) -> np.ndarray:

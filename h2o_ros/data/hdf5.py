@@ -1,4 +1,4 @@
-"""Opening HDF5 files, with one line for a person where that fails."""
+"""Opening HDF5 files and reading flags, with one line for a person where that fails."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from h2o_ros.errors import BagError
 
@@ -24,3 +26,19 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     except OSError as err:
         reason = ' '.join(str(err).split())
         raise BagError(f'{path}: not an HDF5 file, or damaged ({reason}); copy it again') from err
+
+
+def read_flags(column: h5py.Dataset, where: str) -> np.ndarray:
+    """Return a column of truth values or of numbers 0 and 1 as bool; BagError names `where`."""
+    if column.dtype.kind not in 'biuf':
+        raise BagError(
+            f'{where} holds {column.dtype}, expected booleans or numbers 0 and 1; make it again'
+        )
+    values = column[()]
+    wrong = np.flatnonzero((values != 0) & (values != 1))
+    if len(wrong):
+        raise BagError(
+            f'{where} is {values.flat[wrong[0]]} in row {wrong[0]} ({len(wrong)} such in all), '
+            'expected 0 or 1; make it again'
+        )
+    return values.astype(bool)

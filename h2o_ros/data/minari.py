@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 
 from h2o_ros.data.d4rl import SUFFIXES
-from h2o_ros.data.hdf5 import open_hdf5
+from h2o_ros.data.hdf5 import open_hdf5, read_flags
 from h2o_ros.errors import BagError
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
@@ -106,7 +106,7 @@ def _read(file: h5py.File, path: Path, task: Task) -> Transitions:
     start = 0
     for group, length in zip(groups, lengths, strict=True):
         if length:
-            _fill(table, slice(start, start + length), group)
+            _fill(table, slice(start, start + length), group, path)
             start += length
     if not table.is_finite():
         raise BagError(f'{path}: holds numbers that are not finite; make or copy it again')
@@ -141,11 +141,13 @@ def _check_episode(group: h5py.Group, path: Path, task: Task) -> int:
     return length
 
 
-def _fill(table: Transitions, rows: slice, group: h5py.Group) -> None:
+def _fill(table: Transitions, rows: slice, group: h5py.Group, path: Path) -> None:
+    where = f'{path}: {group.name.strip("/")}: '
     observations = group['observations'][()]
     table.observation[rows], table.next_observation[rows] = observations[:-1], observations[1:]
     table.action[rows], table.reward[rows] = group['actions'][()], group['rewards'][()]
-    terminated = group['terminations'][()].astype(bool)
-    truncated = group['truncations'][()].astype(bool)
+    terminated, truncated = (
+        read_flags(group[name], where + name) for name in ('terminations', 'truncations')
+    )
     truncated[-1] = not terminated[-1]
     table.terminated[rows], table.truncated[rows] = terminated, truncated

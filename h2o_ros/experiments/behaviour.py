@@ -1,13 +1,15 @@
 """Policies that act in datasets: SAC on the robot itself, as D4RL trains its own.
 
 One robot and one update a control step. Every SEGMENT steps the robot begins anew from a seed of
-that moment, both kinds of returns are measured, and steps, policy and checkpoint go to the disk.
-So a run that was interrupted goes on as if it had not been.
+that moment, both kinds of returns are measured, and steps, policy, returns and checkpoint go to
+the disk, in this order: what lies there beyond the checkpoint is made again. So a run that was
+interrupted goes on as if it had not been.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
@@ -16,11 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from h2o_ros.algorithms import tensor_file
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.data.d4rl import load_d4rl, write_d4rl
 from h2o_ros.errors import BagError
 from h2o_ros.experiments.training import evaluate_controller
+from h2o_ros.report.output import FolderLock
 from h2o_ros.sim.simulator import make_simulator
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions, concatenate
@@ -31,6 +35,7 @@ WARMUP = 10_000  # control steps of uniform random actions before the first upda
 EPISODES = 10  # in each measurement of the return
 CHECKPOINT = 'checkpoint.safetensors'
 PROGRESS = 'progress.csv'
+WAY_OUT = 'remove its folder to train anew'
 
 
 @dataclass(frozen=True)
@@ -48,23 +53,32 @@ class Progress:
 
 
 class BehaviourRun:
-    """A training run in a folder, from its beginning or from where it was left."""
+    """A training run in a folder, from its beginning or from where it was left.
+
+    The folder is its own until closed or the process ends.
+    """
 
     def __init__(
         self, task: Task, folder: str | Path, seed: int = 0, warmup: int = WARMUP,
         segment: int = SEGMENT, **overrides: Any,
     ) -> None:  # fmt: skip
-        """overrides: of the algorithm's settings."""
+        """overrides: of the algorithm's settings. ConfigurationError: another trains there."""
         self.task, self.folder, self.seed = task, Path(folder), seed
         self.warmup, self.segment = warmup, segment
         for name in ('segments', 'policies'):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self._lock = FolderLock(self.folder)
         config = load_config('sac', task, **overrides)
         checkpoint = self.folder / CHECKPOINT
         if checkpoint.is_file():
             self.trainer = Trainer.load(checkpoint, config, task, None)
         else:
             self.trainer = Trainer(config, task, None, [seed])
+        self.history()  # one that is torn is told of now, not after the next segment
+
+    def close(self) -> None:
+        """Let the folder go."""
+        self._lock.close()
 
     @property
     def steps(self) -> int:
@@ -79,9 +93,9 @@ class BehaviourRun:
             write_d4rl(self._segment_file(self.steps), rows)
             deterministic, sampled = self._measure(self._generator(1))
             self.trainer.policy().save(self.policy_file(self.steps))
-            self.trainer.save(self.folder / CHECKPOINT)
             reached = Progress(self.steps, deterministic, sampled, time.monotonic() - began)
             self._note(reached)
+            self.trainer.save(self.folder / CHECKPOINT)
             yield reached
 
     def policy_file(self, steps: int) -> Path:
@@ -94,16 +108,18 @@ class BehaviourRun:
         return concatenate([load_d4rl(self._segment_file(end), self.task) for end in ends])
 
     def history(self) -> list[Progress]:
-        """Return what was measured so far, up to the last checkpoint."""
+        """Return what was measured so far, up to the last checkpoint; BagError if it is torn."""
+        return self._noted(self.steps)
+
+    def _noted(self, steps: int) -> list[Progress]:
+        """Return the lines of the progress file up to so many steps."""
         path = self.folder / PROGRESS
-        if not path.is_file():
-            return []
-        with path.open(newline='', encoding='utf-8') as file:
-            rows = [
-                Progress(int(row.pop('steps')), **{k: float(v) for k, v in row.items()})
-                for row in csv.DictReader(file)
-            ]
-        return [row for row in rows if row.steps <= self.steps]
+        lines = _read_progress(path) if path.is_file() else {}
+        ends = range(self.segment, steps + 1, self.segment)
+        missing = [end for end in ends if end not in lines]
+        if missing:
+            raise BagError(f'{path}: no line for step {missing[0]}; {WAY_OUT}')
+        return [lines[end] for end in ends]
 
     def _generator(self, purpose: int) -> np.random.Generator:
         """Return a generator for one purpose of the segment that begins now."""
@@ -127,6 +143,7 @@ class BehaviourRun:
             self.trainer.add_simulated(row)
             if self.steps > self.warmup:
                 self.trainer.update(1)
+        self.trainer.check()
         return concatenate(rows)
 
     def _measure(self, generator: np.random.Generator) -> tuple[float, float]:
@@ -146,12 +163,23 @@ class BehaviourRun:
 
     def _note(self, reached: Progress) -> None:
         """Append a line to the progress file; what an interrupted segment left there goes."""
-        lines = [*[row for row in self.history() if row.steps < reached.steps], reached]
-        path = self.folder / PROGRESS
+        text = io.StringIO(newline='')
+        writer = csv.DictWriter(text, [f.name for f in fields(Progress)])
+        writer.writeheader()
+        for line in (*self._noted(reached.steps - self.segment), reached):
+            writer.writerow(asdict(line))
+        content = text.getvalue().encode()
+        tensor_file.write_atomically(self.folder / PROGRESS, content, BagError)
+
+
+def _read_progress(path: Path) -> dict[int, Progress]:
+    """Return the lines of a progress file by their steps."""
+    with path.open(newline='', encoding='utf-8') as file:
+        reader, found = csv.DictReader(file), {}
         try:
-            with path.open('w', newline='', encoding='utf-8') as file:
-                writer = csv.DictWriter(file, [f.name for f in fields(Progress)])
-                writer.writeheader()
-                writer.writerows(asdict(line) for line in lines)
-        except OSError as err:
-            raise BagError(f'{path}: cannot be written ({err.strerror})') from err
+            for row in reader:
+                steps = int(row.pop('steps'))
+                found[steps] = Progress(steps, **{k: float(v) for k, v in row.items()})
+        except (KeyError, TypeError, ValueError, csv.Error) as err:
+            raise BagError(f'{path}: line {reader.line_num} is torn; {WAY_OUT}') from err
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import time
 from pathlib import Path
@@ -120,8 +121,8 @@ def _make(options: argparse.Namespace) -> None:
         if request.level == 'medium-replay':
             usual = MEDIUM_RETURNS[request.task.name]
             level = usual if options.level is None else options.level
-            run = _behaviour(request.task, options)
-            made, policy = make_replay(request, run, level, options.steps, _tell)
+            with contextlib.closing(_behaviour(request.task, options)) as run:
+                made, policy = make_replay(request, run, level, options.steps, _tell)
             print(f'policy of that moment: {policy}')
         else:
             made = make(request, options.steps, options.robots, options.seed, policies)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from h2o_ros.data.dataset import load_bags
 from h2o_ros.data.demonstration import chosen_bags
-from h2o_ros.errors import ConfigurationError, H2OError
+from h2o_ros.errors import ConfigurationError, exit_code_of
 from h2o_ros.report.output import prepare_output_folder
 from h2o_ros.robot.description import load_parameters, robot_folder
 from h2o_ros.sim.comparison import compare_closed_loop, compare_open_loop, recorded_hand
@@ -30,13 +30,7 @@ COLUMNS = ['x', 'x_dot', 'theta', 'theta_dot', 'torque', 'done']
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    options = parse(arguments)
-    try:
-        _run(options)
-    except H2OError as err:
-        print(f'identify: {err}', file=sys.stderr)
-        return 1
-    return 0
+    return exit_code_of(lambda: _run(parse(arguments)))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

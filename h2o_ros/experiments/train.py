@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import time
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -12,17 +14,19 @@ from h2o_ros.algorithms.config import AlgorithmConfig, algorithm_names, load_con
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.data.recorded import load_recorded
 from h2o_ros.episodes import Episodes
+from h2o_ros.errors import exit_code_of
 from h2o_ros.experiments.training import evaluate, train
 from h2o_ros.report.evaluation import EpisodeFigures
 from h2o_ros.report.picture import GapSample
 from h2o_ros.report.run import CHECKPOINT, POLICY, RunReport
 from h2o_ros.report.summary import words_to_resume
 from h2o_ros.robot.description import check_model
-from h2o_ros.sim.gaps import HELP, find_gap
+from h2o_ros.sim.gaps import HELP, find_gap, simulation
 from h2o_ros.sim.simulator import make_simulator
 from h2o_ros.task import Task, load_task, task_names
 from h2o_ros.transitions import Transitions
 
+SAVING = 300.0  # s between two checkpoints
 GAP_STEPS = 64  # control steps of the simulator at which the dynamics gap is shown
 
 
@@ -53,8 +57,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run `h2o train`; return its exit code."""
+    return exit_code_of(lambda: run(parse(arguments)))
+
+
+def run(options: argparse.Namespace) -> int:
     """Train, evaluate on the virtual robot, and report."""
-    options = parse(arguments)
     task = load_task(options.task)
     check_model(task.robot, options.robot)
     find_gap(options.gap)
@@ -66,22 +74,10 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     real = _load_real(options, task, report) if config.needs_real else None
     trainer = _make_trainer(options, config, task, real)
-    report.begin(trainer.updates, resumed=bool(options.resume))
-
-    def after_chunk() -> None:
-        if report.status_due():
-            metrics = {name: float(value[0]) for name, value in trainer.metrics().items()}
-            report.status(trainer.updates, metrics)
-
-    interrupted: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _frame: interrupted.append(number))
-    train(
-        trainer, task, [options.seed], options.gap, options.environments, after_chunk,
-        stopping=lambda: bool(interrupted),
-    )  # fmt: skip
-    signal.signal(signal.SIGINT, before)
+    report.begin(trainer.updates, options.resume)
+    _train(options, trainer, task, report)
+    trainer.policy().save(report.folder / POLICY)  # the smaller one first: a disk may be full
     trainer.save(report.folder / CHECKPOINT)
-    trainer.policy().save(report.folder / POLICY)
     observed = real.observation if real is not None else np.zeros((0, 0))
     print(_finish(options, trainer, task, report, observed), end='')
     return 0
@@ -90,9 +86,51 @@ def main(arguments: list[str] | None = None) -> int:
 def _make_trainer(
     options: argparse.Namespace, config: AlgorithmConfig, task: Task, real: Transitions | None
 ) -> Trainer:
+    simulated_in = simulation(options.gap, options.environments) if config.needs_simulated else {}
     if options.resume:
-        return Trainer.load(options.resume, config, task, real, options.device)
-    return Trainer(config, task, real, [options.seed], options.device)
+        return Trainer.load(
+            options.resume, config, task, real, options.device, [options.seed], simulated_in
+        )
+    trainer = Trainer(config, task, real, [options.seed], options.device)
+    trainer.simulation = simulated_in
+    return trainer
+
+
+def _train(options: argparse.Namespace, trainer: Trainer, task: Task, report: RunReport) -> None:
+    """Train to the end or until a signal, with a checkpoint now and then."""
+    saved = time.monotonic()
+
+    def after_chunk() -> None:
+        nonlocal saved
+        if report.status_due():
+            metrics = {name: float(value[0]) for name, value in trainer.metrics().items()}
+            report.status(trainer.updates, metrics)
+        if time.monotonic() - saved >= SAVING:
+            trainer.save(report.folder / CHECKPOINT)
+            saved = time.monotonic()
+
+    # Robots that begin anew after an interruption do not repeat what they did at first.
+    seed = options.seed + 1_000_000 * trainer.updates
+    with _signals() as stopping:
+        train(
+            trainer, task, [seed], options.gap, options.environments, after_chunk,
+            stopping=lambda: bool(stopping),
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Gather Ctrl-C and SIGTERM in a list, in place of what they do."""
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [
+        signal.signal(number, lambda came_in, _frame: came.append(came_in)) for number in numbers
+    ]
+    try:
+        yield came
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _finish(
@@ -121,6 +159,7 @@ def figures(update: int, episodes: Episodes) -> EpisodeFigures:
         update,
         episodes.returns,
         episodes.lengths,
+        episodes.survived,
         x[np.isfinite(x)],
         episodes.mean_abs_action,
         x_dot[np.isfinite(x_dot)],

@@ -22,6 +22,7 @@ from h2o_ros.nodes.training_topics import TrainingTopics
 from h2o_ros.pacing import PaceMaker
 from h2o_ros.report.run import RunReport
 from h2o_ros.report.summary import words_to_resume
+from h2o_ros.sim.gaps import simulation
 from h2o_ros.task import load_task
 from h2o_ros.transitions import Transitions
 
@@ -46,6 +47,10 @@ class Parameters:
     updates: int = setting(0, 'updates', 'to make; 0 takes the number of the algorithm', minimum=0)
     window: int = setting(512, 'steps', 'granted beyond what the updates need', minimum=1)
     output: str = setting('runs/train_sim', '', 'folder for everything the run writes')
+    gap: str = setting('none', '', 'of the simulator, as checkpoints keep it; it is put in there')
+    environments: int = setting(
+        32, '', 'robots in the simulator, as checkpoints keep it', minimum=1, maximum=4096
+    )
     resume: str = setting('', '', 'checkpoint to go on from; empty begins anew')
     online: bool = setting(
         False,
@@ -105,17 +110,24 @@ class Learner(BaseNode):
         return dataset.transitions
 
     def _make_trainer(self, config: AlgorithmConfig) -> Trainer:
-        parameters = self._settings
-        if parameters.resume:
-            return Trainer.load(
-                parameters.resume, config, self._task, self._real, parameters.device
+        given = self._settings
+        simulated_in = simulation(given.gap, given.environments) if config.needs_simulated else {}
+        if not given.resume:
+            trainer = Trainer(config, self._task, self._real, [given.seed], given.device)
+        else:
+            # A robot's learner goes on from what was trained anywhere, with any seed.
+            compared = (None, None) if given.online else ([given.seed], simulated_in)
+            trainer = Trainer.load(
+                given.resume, config, self._task, self._real, given.device, *compared
             )
-        return Trainer(config, self._task, self._real, [parameters.seed], parameters.device)
+        trainer.simulation = simulated_in
+        return trainer
 
     def _make_pace(self, config: AlgorithmConfig) -> PaceMaker:
         pace = PaceMaker(
             self._session,
-            self._settings.seed + 1,
+            # Robots that begin anew after an interruption do not repeat what they did at first.
+            self._settings.seed + 1 + 1_000_000 * self._trainer.updates,
             config.updates_per_step if config.needs_simulated else 0,
             config.warmup_steps,
             self._settings.window,
@@ -131,7 +143,7 @@ class Learner(BaseNode):
         """Begin to train: nobody else was heard in the meantime."""
         self._start.cancel()
         self._sole.begin()
-        self._report.begin(self._trainer.updates, resumed=bool(self._settings.resume))
+        self._report.begin(self._trainer.updates, self._settings.resume)
         self.create_subscription(TransitionBatch, 'transitions', self._on_transitions, EVERY)
         self.create_subscription(Evaluation, 'evaluation', self._on_evaluation, EVERY)
         if self._settings.online:

@@ -113,5 +113,6 @@ class TrainingThread(threading.Thread):
             self._trainer.add_real(self._from_robot.popleft())
         if count:
             self._trainer.update(count)
+            self._trainer.check()
             self._pace.note_updated(self._trainer.updates)
             self._after_chunk()

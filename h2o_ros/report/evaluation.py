@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-PER_EPISODE = ('returns', 'lengths', 'mean_abs_x', 'mean_abs_action', 'mean_x_dot')
+PER_EPISODE = ('returns', 'lengths', 'survived', 'mean_abs_x', 'mean_abs_action', 'mean_x_dot')
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class EpisodeFigures:
     update           gradient update that made the policy
     returns          (K,) undiscounted, in the task's reward units
     lengths          (K,) control steps
+    survived         (K,) 1 where it did not end by failure, else 0
     mean_abs_x       (K,) m; empty where the task does not observe x
     mean_abs_action  (K,) mean of |action|, in its unit; empty where it was not measured
     mean_x_dot       (K,) m/s; empty where the task does not observe x_dot
@@ -25,6 +26,7 @@ class EpisodeFigures:
     update: int
     returns: np.ndarray
     lengths: np.ndarray
+    survived: np.ndarray
     mean_abs_x: np.ndarray
     mean_abs_action: np.ndarray
     mean_x_dot: np.ndarray = field(default_factory=lambda: np.zeros(0))
@@ -46,25 +48,28 @@ class EpisodeFigures:
         """K, the number of episodes."""
         return len(self.returns)
 
-    def survived(self, horizon: int) -> int:
-        """Count the episodes that lasted `horizon` control steps."""
-        return int((self.lengths >= horizon).sum())
-
 
 Series = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
-def evaluations_from_series(series: Series) -> list[EpisodeFigures]:
-    """Return the evaluations that a progress.csv tells of, one row an episode."""
+def evaluations_from_series(series: Series, horizon: int) -> list[EpisodeFigures]:
+    """Return the evaluations that a progress.csv tells of, one row an episode.
+
+    horizon: control steps; older files tell the lengths alone, and those that took so many count
+    as survived.
+    """
     if 'episode/returns' not in series:
         return []
     found = []
     for update in np.unique(series['episode/returns'][0]):
-        values = {
-            name: series[f'episode/{name}'][1][series[f'episode/{name}'][0] == update]
-            if f'episode/{name}' in series
-            else np.zeros(0)
-            for name in PER_EPISODE
-        }
+        values = {name: _at(series, f'episode/{name}', update) for name in PER_EPISODE}
+        if 'episode/survived' not in series:
+            values['survived'] = values['lengths'] >= horizon
         found.append(EpisodeFigures(int(update), **values))
     return found
+
+
+def _at(series: Series, name: str, update: int) -> np.ndarray:
+    """Return a name's values at one update, (N,); empty where there are none."""
+    steps, values = series.get(name, (np.zeros(0), np.zeros(0)))
+    return values[steps == update]

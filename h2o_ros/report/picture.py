@@ -148,10 +148,10 @@ def _draw_learning(returns: Axes, survival: Axes, figures: RunFigures) -> None:
     free = task.largest_reward is None
     returns.legend(fontsize=11, loc='best' if free else 'lower right', framealpha=0.85)
     seconds = task.horizon * task.period
-    shares = [100.0 * e.survived(task.horizon) / e.episodes for e in evaluations]
+    shares = [100.0 * e.survived.mean() for e in evaluations]
     survival.plot(updates, shares, color=GREEN, linewidth=2.2, marker='o', ms=5)
     survival.fill_between(updates, 0.0, shares, color=GREEN, alpha=0.15, linewidth=0)
-    survival.set_ylabel(f'lasted\n{seconds:g} s (%)', fontsize=12)
+    survival.set_ylabel(f'survived\n{seconds:g} s (%)', fontsize=12)
     survival.set_ylim(-5, 105)
     survival.set_xlabel('updates (thousands)', fontsize=12)
     survival.set_xlim(left=0.0)

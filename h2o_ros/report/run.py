@@ -72,17 +72,20 @@ class RunReport:
         self._pace: collections.deque[tuple[float, int]] = collections.deque(maxlen=RATE_WINDOW)
         self.updates_per_second = self.seconds_left = math.nan
 
-    def begin(self, update: int, resumed: bool = False) -> None:
-        """Start at `update`: 0, or where a resumed run goes on.
+    def begin(self, update: int, checkpoint: str | Path = '') -> None:
+        """Start at `update`: 0, or where a run goes on from `checkpoint`.
 
-        A fresh run moves the files of an earlier one aside. A resumed run replaces what the run
-        before said from `update` on; the evaluations before it stay in the learning curve.
+        Files of another run are moved aside. Where the checkpoint lies in this folder they are of
+        the same run: what it said from `update` on is replaced, the evaluations before it stay in
+        the learning curve.
         """
-        aside = None if resumed else set_aside(self.folder, WRITTEN)
+        same = bool(str(checkpoint)) and Path(checkpoint).resolve().parent == self.folder.resolve()
+        aside = None if same else set_aside(self.folder, WRITTEN)
         if aside is not None:
             self.message(f'files of an earlier run were moved to {aside}')
         self._scalars = ScalarWriter(self.folder, update)
-        self._evaluations = evaluations_from_series(read_progress(self._scalars.csv_path))
+        before = read_progress(self._scalars.csv_path)
+        self._evaluations = evaluations_from_series(before, self._task.horizon)
         self._start = self._clock()
         self._last_status = -math.inf
 
@@ -122,7 +125,7 @@ class RunReport:
             self._writer().add_each(figures.update, f'episode/{name}', getattr(figures, name))
         means = {
             'evaluation/mean_return': figures.returns,
-            'evaluation/survived': figures.lengths >= self._task.horizon,
+            'evaluation/survived': figures.survived,
             'evaluation/mean_abs_x': figures.mean_abs_x,
             'evaluation/mean_abs_action': figures.mean_abs_action,
             'evaluation/mean_x_dot': figures.mean_x_dot,
@@ -178,7 +181,7 @@ class RunReport:
             updates_per_second=self.updates_per_second,
             seconds_left=self.seconds_left,
             mean_return=float(last.returns.mean()) if last else math.nan,
-            survived=last.survived(self._task.horizon) if last else 0,
+            survived=int(last.survived.sum()) if last else 0,
             episodes=last.episodes if last else 0,
             mean_u=self._metrics.get('mean_u', math.nan),
         )

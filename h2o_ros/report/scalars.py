@@ -6,11 +6,12 @@ only reports.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ class ScalarWriter:
 
     first_step: where a resumed run goes on. Rows at or after it, left by the run before, are
     dropped, and TensorBoard is told to do the same. Without TensorBoard the CSV is written alone.
+    ConfigurationError: a number cannot be written, as on a full disk.
     """
 
     def __init__(self, folder: str | Path, first_step: int = 0) -> None:
@@ -50,27 +52,41 @@ class ScalarWriter:
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Write the numbers of one step; a name may come in several calls at the same step."""
-        for name, value in values.items():
-            self._csv.writerow([step, name, f'{float(value):.9g}'])
-        if self._events is not None:
-            self._events.add_event(_scalar_event(step, values))
+        with self._writing():
+            for name, value in values.items():
+                self._csv.writerow([step, name, f'{float(value):.9g}'])
+            if self._events is not None:
+                self._events.add_event(_scalar_event(step, values))
 
     def add_each(self, step: int, name: str, values: Sequence[float] | np.ndarray) -> None:
         """Write several numbers of one name and step, as one an episode; to the CSV alone."""
-        self._csv.writerows([step, name, f'{float(value):.9g}'] for value in values)
+        with self._writing():
+            self._csv.writerows([step, name, f'{float(value):.9g}'] for value in values)
 
     def flush(self) -> None:
         """Bring everything to the disk."""
-        self._file.flush()
-        if self._events is not None:
-            self._events.flush()
+        with self._writing():
+            self._file.flush()
+            if self._events is not None:
+                self._events.flush()
 
     def close(self) -> None:
         """Flush and close both files."""
-        self._file.close()
-        if self._events is not None:
-            self._events.close()
-            self._events = None
+        with self._writing():
+            self._file.close()
+            if self._events is not None:
+                self._events.close()
+                self._events = None
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as err:
+            raise ConfigurationError(
+                f'{self.csv_path}: cannot be written ({err.strerror or err}); make room, and go '
+                'on from the last checkpoint'
+            ) from err
 
 
 def read_progress(path: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:

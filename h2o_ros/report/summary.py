@@ -116,7 +116,7 @@ def final_figures(summary: RunSummary) -> dict[str, Any]:
         figures |= {
             'evaluated_update': evaluation.update,
             'episodes': evaluation.episodes,
-            'survived': evaluation.survived(summary.task.horizon),
+            'survived': int(evaluation.survived.sum()),
             'mean_return': _mean(evaluation.returns),
             'mean_abs_x': _mean(evaluation.mean_abs_x),
             'mean_abs_action': _mean(evaluation.mean_abs_action),
@@ -178,7 +178,7 @@ def _figure_lines(summary: RunSummary) -> list[str]:
         seconds = summary.task.horizon * summary.task.period
         lines.append(
             f'virtual robot, policy of update {figures["evaluated_update"]:,}: '
-            f'{figures["survived"]} of {figures["episodes"]} episodes lasted {seconds:g} s, '
+            f'{figures["survived"]} of {figures["episodes"]} episodes survived {seconds:g} s, '
             f'mean return {figures["mean_return"]:,.0f}{best}'
         )
     else:

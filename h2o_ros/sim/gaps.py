@@ -6,7 +6,7 @@ friction+joint_noise, gravity:1.5; or as the path of a YAML file with fields of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,6 +81,11 @@ def find_gap(text: str) -> Gap:
             raise ConfigurationError(f'gap {text!r}: {name} is given twice; give it once')
         degrees[name] = _degree(text, degree) if separator else DEGREES[name]
     return build(Gap, degrees, f'gap {text!r}')
+
+
+def simulation(gap: str, environments: int) -> dict[str, float]:
+    """Return what tells a training simulator from others: its gap's fields, its robots."""
+    return asdict(find_gap(gap)) | {'environments': environments}
 
 
 def _degree(text: str, degree: str) -> float:
