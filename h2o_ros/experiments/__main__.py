@@ -51,7 +51,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     add('--batch-seeds', type=number, default=0, metavar='N',
         help='seeds that train together; default: all of a cell on cuda, one on cpu')  # fmt: skip
     add('--saving', type=between(0.0, math.inf), default=300.0, metavar='S',
-        help='seconds between checkpoints')  # fmt: skip
+        help='seconds between checkpoints, at least: each comes after an evaluation')  # fmt: skip
     add('--output', default='runs/paper', metavar='FOLDER', help='default: %(default)s')
     add('--known', default='', metavar='FILE', help='results made elsewhere; not made again')
     add('--task', default='standing_still', help='of `own`')
