@@ -44,6 +44,7 @@ def test_services_are_listed_and_called_by_name(processes, node_environment, cal
     assert 'encoder_dropout on request' in text and robot.returncode == 0
 
 
-def test_where_nothing_runs_that_is_said(call):
-    code, said = call('lift')
+@pytest.mark.parametrize('words', [(), ('lift',)])
+def test_where_nothing_runs_that_is_said(call, words):
+    code, said = call(*words)
     assert code == 2 and 'is anything running in this ROS_DOMAIN_ID?' in said

@@ -469,7 +469,7 @@ def test_the_simulator_outlives_a_listener_that_was_killed(
         listener.kill()
         wait_until(lambda: len(batches) > 5200, 90, 'steps beyond those kept for the dead')
         counts = [batch.last_step for batch in batches]
-        assert counts == list(range(32, 32 * len(counts) + 1, 32)), 'one lost or twice'
+        assert np.unique(np.diff(counts)).tolist() == [32], 'one lost or twice'
     parts[0].send_signal(signal.SIGINT)
     text, _ = parts[0].communicate(timeout=20)
     assert 'a listener of transitions hangs or was killed' in text

@@ -18,8 +18,10 @@ from rclpy.node import Node, NodeNameNonExistentError
 from h2o_ros.errors import ConfigurationError, RobotError, exit_code_of
 
 OFFERED = ('std_srvs', 'h2o_ros')  # packages whose services a person calls
-DISCOVERY = 3.0  # s until every node of the domain is known
+DISCOVERY = 10.0  # s in which a node of the domain becomes known at the latest
+SETTLED = 1.0  # s after the first in which the others do
 PATIENCE = 10.0  # s for an answer; arming takes up to five
+NOTHING = 'there are no services; is anything running in this ROS_DOMAIN_ID?'
 Wait = Callable[[Callable[[], bool], float], bool]
 
 
@@ -55,12 +57,19 @@ def run(service: str, fields: list[str]) -> int:
     try:
         if service:
             return call(node, node.resolve_service_name(service), fields, wait)
-        wait(lambda: False, DISCOVERY)
-        print('\n'.join(f'{name}  {kind}' for name, kind in services(node).items()))
+        list_services(node, wait)
         return 0
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
+
+
+def list_services(node: Node, wait: Wait) -> None:
+    """Print the services of the domain; ConfigurationError where there are none."""
+    if not wait(lambda: bool(services(node)), DISCOVERY):
+        raise ConfigurationError(NOTHING)
+    wait(lambda: False, SETTLED)
+    print('\n'.join(f'{name}  {kind}' for name, kind in services(node).items()))
 
 
 def services(node: Node) -> dict[str, str]:
@@ -76,8 +85,8 @@ def services(node: Node) -> dict[str, str]:
 def call(node: Node, service: str, fields: list[str], wait: Wait) -> int:
     """Call a service once and print its answer; return 1 where it was refused."""
     if not wait(lambda: service in services(node), DISCOVERY):
-        there = ', '.join(services(node)) or 'none; is anything running in this ROS_DOMAIN_ID?'
-        raise ConfigurationError(f'no service {service}; there are: {there}')
+        there = ', '.join(services(node))
+        raise ConfigurationError(f'no service {service}; there are: {there}' if there else NOTHING)
     package, _, kind = services(node)[service].partition('/srv/')
     service_type = getattr(importlib.import_module(f'{package}.srv'), kind)
     request = fill(service_type.Request(), fields, service)

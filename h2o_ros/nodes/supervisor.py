@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ TRANSITIONS = {
     'cleanup': Transition.TRANSITION_CLEANUP,
 }
 
+LOOK = 0.1  # s between two looks whether who is asked is still there
 LEARNER_START = 180.0  # s to load, to compile and to make the first updates at nice 19
 
 
@@ -183,8 +185,12 @@ class Supervisor(BaseNode):
         answered = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: answered.set())
-        if not answered.wait(timeout):
-            raise RobotError(f'{what}: no answer within {timeout:g} s')
+        end = time.monotonic() + timeout
+        while not answered.wait(LOOK):
+            if not client.service_is_ready():
+                raise RobotError(f'{what}: its node has ended')
+            if time.monotonic() > end:
+                raise RobotError(f'{what}: no answer within {timeout:g} s')
         return future.result()
 
     def _on_driver(self, message: DriverStatus) -> None:
