@@ -56,7 +56,8 @@ class VirtualRobot:
 def test_a_policy_is_known_by_its_file_not_by_its_version(
     processes, node_environment, ros_domain, wait_until
 ):
-    process = processes.start_node('evaluator', node_environment, '-p', 'episodes:=1')
+    words = ('-p', 'episodes:=1', '-p', 'output:=/dev/null/run')  # where nothing can be kept
+    process = processes.start_node('evaluator', node_environment, *words)
     with listening(ros_domain) as node:
         robot = VirtualRobot(node)
         evaluations = collect(node, Evaluation, 'evaluation')
@@ -69,4 +70,5 @@ def test_a_policy_is_known_by_its_file_not_by_its_version(
         assert [m.digest for m in robot.policies] == ['one', 'other', 'third']
         assert {m.policy_version for m in evaluations} == {200}
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 0
+    text, _ = process.communicate(timeout=20)
+    assert process.returncode == 0 and text.count('evaluation.npz: cannot be written') == 3

@@ -343,6 +343,22 @@ def test_a_take_that_can_not_be_finished_is_no_success(
     assert (node.returncode, 'Traceback' in text) == (code, False), text
 
 
+def test_a_take_that_the_end_of_the_recorder_can_not_finish_is_a_failure(
+    processes, node_environment, ros_domain, tmp_path, wait_until
+):
+    node = processes.start_node('bag_recorder', node_environment, '-p', f'output:={tmp_path}/take')
+    with listening(ros_domain, 'somebody') as listener:
+        status = collect(listener, RecordingStatus, 'recording_status', LATCHED)
+        wait_until(lambda: status and status[-1].state == RecordingStatus.STATE_RECORDING, 30)
+    (storage,) = (tmp_path / 'take').glob('*.mcap')
+    size = storage.stat().st_size
+    resource.prlimit(node.pid, resource.RLIMIT_FSIZE, (size, size))
+    node.send_signal(signal.SIGINT)
+    text, _ = node.communicate(timeout=20)
+    assert node.returncode == 2 and 'Traceback' not in text
+    assert 'error: ' in text and 'is the disk full?' in text
+
+
 def test_a_disk_without_room_is_one_line(processes, node_environment, tmp_path):
     words = ('-p', f'output:={tmp_path}/take', '-p', 'minimum_free:=900000000')
     node = processes.start_node('bag_recorder', node_environment, *words)

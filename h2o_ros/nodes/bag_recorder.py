@@ -217,8 +217,13 @@ class BagRecorder(BaseNode):
         if self._ready:
             self._ready = False
             self._take()
+            recording = self._takes.status().recording
             self._takes.stop(self._now(), 'the recorder ended')
             self._publish()
+            status = self._takes.status()
+            if recording and status.fault:
+                self.exit_code = 2
+                print(f'error: {status.reason}', file=sys.stderr, flush=True)
         super().destroy_node()
 
 

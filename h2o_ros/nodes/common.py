@@ -148,7 +148,8 @@ def run(make_node: Callable[[], Any], args: list[str] | None = None) -> None:
         code = 0
     finally:
         if node is not None:
-            node.destroy_node()
+            node.destroy_node()  # what must be written at the end may fail
+            code = code or node.exit_code
         rclpy.try_shutdown()
     if node is not None and node.leaves_thread:
         # An orderly exit would pull the interpreter away under the thread: abort and exit code -6.

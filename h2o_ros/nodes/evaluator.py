@@ -115,13 +115,20 @@ class Evaluator(BaseNode):
     def _finish(self, episodes: Episodes, policy: Policy) -> None:
         version = policy.version
         if self._settings.output:
-            save_episodes(Path(self._settings.output) / 'evaluation.npz', episodes, version)
+            self._save(Path(self._settings.output) / 'evaluation.npz', episodes, version)
         message = episodes_to_message(episodes, version, self.get_clock().now().to_msg())
         message.domain = ROBOT
         self._evaluation.publish(message)
         self._last, self._running = policy, None
         self._open_session(steps=0)  # robots that fell early need not use up their grant
         self._start()
+
+    def _save(self, path: Path, episodes: Episodes, version: int) -> None:
+        """Keep the trajectories; where the disk is full, the figures go out all the same."""
+        try:
+            save_episodes(path, episodes, version)
+        except OSError as err:
+            self.get_logger().error(f'{path}: cannot be written ({err.strerror}); make room')
 
 
 def save_episodes(path: Path, episodes: Episodes, version: int) -> None:
