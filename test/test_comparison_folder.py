@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from h2o_ros.experiments import wheel_legged
+from h2o_ros.errors import ConfigurationError
+from h2o_ros.experiments import manifest, wheel_legged
 from h2o_ros.task import find_task, share_folder
 
 
@@ -123,3 +124,11 @@ def test_the_table_is_of_the_results_alone(small):
     runs = small.parent / 'runs'
     assert json.loads((runs / 'manifest.json').read_text())['settings']['seeds'] == 1
     assert 'manifest' not in (runs / 'table.md').read_text()
+
+
+def test_what_was_asked_for_and_never_made_does_not_bind(tmp_path):
+    settings = {'seeds': 50}
+    manifest.claim(tmp_path, settings, {})
+    manifest.claim(tmp_path, {'seeds': 5}, {}, empty=True)
+    with pytest.raises(ConfigurationError, match='other results, with seeds 5 where 50'):
+        manifest.claim(tmp_path, settings, {})

@@ -116,7 +116,7 @@ def test_a_folder_of_another_grid_is_refused_and_says_in_what(tmp_path):
     folder.claim({'steps': 100, 'robots': 4}, parts)
     folder.claim({'steps': 100, 'robots': 4}, {'dataset': {'b': 'd1'}})
     for settings, parts, message in (
-        ({'steps': 200}, {}, 'another grid, with steps 100 where 200 is asked for'),
+        ({'steps': 200}, {}, 'other results, with steps 100 where 200 is asked for'),
         ({'steps': 100}, {'dataset': {'a': 'd9'}}, 'with dataset a: d0, now d9; choose another'),
         ({'steps': 100}, {'dataset': {'b': 'd9'}}, 'with dataset b: d1, now d9; choose another'),
         (
@@ -201,7 +201,7 @@ def test_a_grid_runs_once_and_draws_where_the_gap_is_seen(small, tmp_path, capsy
     assert '4 runs, 4 of them done' in capsys.readouterr().out
     assert (folder / 'results.csv').stat().st_mtime_ns == before
     assert main(words(small, folder, '--seeds', '2', steps=60)) == 2
-    assert 'another grid, with steps 40 where 60' in capsys.readouterr().err
+    assert 'other results, with steps 40 where 60' in capsys.readouterr().err
 
 
 def test_known_runs_are_not_made_again_but_not_taken_from_other_data(small, tmp_path, capsys):

@@ -204,7 +204,7 @@ def test_a_robots_learner_goes_on_from_any_simulator(tmp_path):
         return learner.Learner._make_trainer(node, config)
 
     assert resumed(seed=3, gap='gravity').simulation == simulation('gravity', 32)
-    assert resumed(seed=3, online=True).simulation == simulation('none', 32)
+    assert resumed(seed=3, online=True).simulation == simulation('gravity', 32)
     with pytest.raises(CheckpointError, match='gravity'):
         resumed(seed=3)
     assert resumed(seed=4, online=True).seeds == (3,)

@@ -100,7 +100,7 @@ def test_the_drive_of_another_policy_is_set_aside(tmp_path, commands):
     policy.write_text('a half-trained one')
     (policy.parent / 'summary.json').unlink()  # a kill left none
     assert real_world.main(words(tmp_path)) == 0
-    assert len(commands.of('train')) == 3 and '--resume' not in commands.of('train')[2]
+    assert len(commands.of('train')) == 3 and '--resume' in commands.of('train')[2]
     assert len(commands.of('launch')) == 2  # the same policy came out
     policy.write_text('another one')
     assert real_world.main(words(tmp_path)) == 0
@@ -115,6 +115,15 @@ def test_a_drive_that_left_no_figures_is_set_aside(tmp_path, commands):
     (deployment / 'take_001').mkdir()
     assert real_world.main(words(tmp_path)) == 0
     assert not (deployment / 'take_001').exists() and (deployment / 'drive.json').exists()
+
+
+def test_a_drive_that_a_person_ended_is_made_again(tmp_path, commands):
+    assert real_world.main(words(tmp_path)) == 0
+    path = tmp_path / TASK / 'sac' / 'deployment' / 'drive.json'
+    path.write_text(json.dumps(json.loads(path.read_text()) | {'stopped': True}))
+    assert real_world.main(words(tmp_path)) == 0
+    assert len(commands.of('launch')) == 3
+    assert 'stopped' not in json.loads(path.read_text())
 
 
 @pytest.mark.parametrize(

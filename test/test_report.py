@@ -18,7 +18,7 @@ import pytest
 
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.locks import FileLock, HeldError
-from h2o_ros.report.evaluation import EpisodeFigures
+from h2o_ros.report.evaluation import EpisodeFigures, evaluations_from_series
 from h2o_ros.report.output import FolderLock, prepare_output_folder
 from h2o_ros.report.picture import (
     GapSample,
@@ -622,3 +622,16 @@ def test_numbers_before_the_beginning_are_refused(tmp_path):
     run = RunReport(tmp_path, load_task('standing_still'), 'h2o', 0, 200, stream=io.StringIO())
     with pytest.raises(ValueError, match=r'expected begin\(\)'):
         run.evaluation(evaluation(0, [1.0], [1]))
+
+
+def test_a_run_that_began_in_an_older_version_keeps_its_evaluations():
+    """Its first evaluation tells the lengths alone, its second who survived, too."""
+    updates = np.array([100.0, 100.0, 200.0, 200.0])
+    series = {
+        'episode/returns': (updates, np.arange(4.0)),
+        'episode/lengths': (updates, np.array([1000.0, 7.0, 1000.0, 1000.0])),
+        'episode/survived': (updates[2:], np.array([1.0, 0.0])),
+    }
+    older, newer = evaluations_from_series(series, horizon=1000)
+    assert older.survived.tolist() == [1, 0]
+    assert newer.survived.tolist() == [1, 0]

@@ -64,7 +64,8 @@ def _check_by_task(
     known = [*task_names(), *([task.name] if task else [])]
     for name, settings in _mapping(by_task, where).items():
         meant = difflib.get_close_matches(str(name), known, 1, SIMILAR)
-        if name not in known and meant:  # else it is a task of one's own
+        # What only adds to a name is a task of one's own, as standing_still_b.
+        if meant and not str(name).startswith(tuple(known)):
             raise ConfigurationError(f'{where}: unknown task {name!r}; is {meant[0]} meant?')
         of_one = f'{where}: {name}'
         config = config_from({**of_file, **_mapping(settings, where)}, of_one)

@@ -266,11 +266,12 @@ class AlgorithmConfig:
         """Refuse combinations under which a part would silently not work."""
         for name in ('hidden', 'classifier_hidden'):
             units = getattr(self, name)
-            if not units or min(units) < 1:
+            if min(units, default=1) < 1:
                 raise ValueError(
-                    f'{name}: expected one layer or more, each of 1 unit or more, got '
-                    f'{", ".join(map(str, units)) or "none"}'
+                    f'{name}: expected layers of 1 unit or more, got {", ".join(map(str, units))}'
                 )
+        if not self.hidden + self.classifier_hidden:
+            raise ValueError('hidden, classifier_hidden: expected one layer or more in all')
         for name in ('gap', 'ratio'):
             low, high = getattr(self, f'{name}_minimum'), getattr(self, f'{name}_maximum')
             if low > high:

@@ -23,7 +23,7 @@ from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.data.d4rl import load_d4rl, write_d4rl
 from h2o_ros.errors import BagError
-from h2o_ros.experiments.training import evaluate_controller
+from h2o_ros.experiments.training import evaluate_controller, take_step
 from h2o_ros.report.output import FolderLock
 from h2o_ros.sim.simulator import make_simulator
 from h2o_ros.task import Task
@@ -138,7 +138,7 @@ class BehaviourRun:
                 action = generator.uniform(lower, upper, (1, len(lower)))
             else:
                 action = self.trainer.act(robot.observation[None])[0]
-            row = robot.step(action)
+            row = take_step(robot, action)
             rows.append(row)
             self.trainer.add_simulated(row)
             if self.steps > self.warmup:

@@ -83,7 +83,7 @@ def claim(
         for name, config in configs.items()
     }
     parts = {'task': {task.name: fields_of(task)}, 'algorithm': algorithms}
-    manifest.claim(folder, shared, parts)
+    manifest.claim(folder, shared, parts, empty=not read(folder))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +11,7 @@ from h2o_ros.errors import ConfigurationError, H2OError
 from h2o_ros.experiments import cells
 from h2o_ros.experiments.cells import UNUSED, Cell, Datasets
 from h2o_ros.experiments.grid_progress import GridProgress
+from h2o_ros.experiments.interruption import interruptible
 from h2o_ros.experiments.rests_on import rests_on
 from h2o_ros.experiments.results import Outcome, Results, RunKey
 from h2o_ros.experiments.results_folder import ResultsFolder
@@ -172,20 +171,3 @@ def finish(grid: Grid, batch: Batch, outcome: Outcome) -> None:
     """Keep what a batch that is through leaves, then remove what it needed on the way."""
     grid.folder.add(outcome)
     grid.folder.clear(batch.cell, batch.seeds)
-
-
-@contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Give a function that says whether Ctrl-C or a request to end came; a second one ends."""
-    came: list[int] = []
-
-    def note(number: int, _frame: object) -> None:
-        came.append(number)
-        signal.signal(number, signal.SIG_DFL)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(came)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -20,11 +20,14 @@ NAME = 'manifest.json'
 FORMAT = 1
 
 
-def claim(folder: Path, settings: Mapping[str, Any], parts: Parts) -> None:
+def claim(folder: Path, settings: Mapping[str, Any], parts: Parts, empty: bool = False) -> None:
     """Note what the results rest on; ConfigurationError where the folder's rest on other things.
 
-    A kind of parts that an older folder has not noted joins.
+    A kind of parts that an older folder has not noted joins. empty: there are no results yet, and
+    what was noted for some that never came does not bind.
     """
+    if empty:
+        (folder / NAME).unlink(missing_ok=True)
     known = compare(folder, settings, parts)
     text = json.dumps({'format': FORMAT, **known}, indent=1, sort_keys=True)
     write_text(folder / NAME, text + '\n')
@@ -38,7 +41,7 @@ def compare(folder: Path, settings: Mapping[str, Any], parts: Parts) -> dict[str
         there = known['settings'].get(name)
         if there != value:
             raise ConfigurationError(
-                f'{folder}: holds results of another grid, with {name} {there} where '
+                f'{folder}: holds other results, with {name} {there} where '
                 f'{value} is asked for now; give the same, or another --output'
             )
     for kind, entries in parts.items():
@@ -68,6 +71,6 @@ def _join(known: dict[str, Any], entries: Mapping[str, Any], kind: str, folder: 
             pairs = [f'{k} {there.get(k, usual)}, now {value.get(k, usual)}' for k in names]
             differing = '; '.join(pairs)
         raise ConfigurationError(
-            f'{folder}: holds results of another grid, with {kind} {name}: {differing}; '
+            f'{folder}: holds other results, with {kind} {name}: {differing}; '
             'choose another --output'
         )

@@ -13,8 +13,9 @@ from typing import Any
 
 from h2o_ros.errors import ConfigurationError, H2OError
 from h2o_ros.experiments.cells import Cell, Datasets
-from h2o_ros.experiments.grid import Batch, Grid, finish, interruptible, take
+from h2o_ros.experiments.grid import Batch, Grid, finish, take
 from h2o_ros.experiments.grid_progress import GridProgress
+from h2o_ros.experiments.interruption import interruptible
 from h2o_ros.experiments.results import Outcome
 from h2o_ros.experiments.runs import Run, Settings
 

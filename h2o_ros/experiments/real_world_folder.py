@@ -32,7 +32,8 @@ def claim(
             updates = options.updates or config.updates_total
             recipes[f'{algorithm} on {task.name}'] = {**cells.recipe(config), 'updates': updates}
     parts = {'task': {task.name: fields_of(task) for task in tasks}, 'algorithm': recipes}
-    manifest.claim(output, {name: getattr(options, name) for name in SETTINGS}, parts)
+    settings = {name: getattr(options, name) for name in SETTINGS}
+    manifest.claim(output, settings, parts, empty=not any(map(Path.is_dir, output.iterdir())))
 
 
 def is_trained(training: Path, asked: Mapping[str, Any]) -> bool:
@@ -53,15 +54,18 @@ def is_trained(training: Path, asked: Mapping[str, Any]) -> bool:
 def checkpoint_of(training: Path) -> Path | None:
     """Return from where an unfinished training goes on; None where it begins anew."""
     path = training / CHECKPOINT
-    return path if _summary(training) and path.is_file() else None
+    return path if path.is_file() else None
 
 
 def has_driven(deployment: Path, policy: Path) -> bool:
-    """Say whether this policy was deployed, and left its figures."""
+    """Say whether this policy was deployed to the end, and left its figures."""
     path = deployment / DRIVE
     if not path.is_file():
         return False
-    whose = read_drive(path).get('policy_hash')  # empty where no policy was served
+    drive = read_drive(path)
+    if drive.get('stopped'):
+        return False
+    whose = drive.get('policy_hash')  # empty where no policy was served
     return not whose or whose == hashlib.sha256(policy.read_bytes()).hexdigest()
 
 

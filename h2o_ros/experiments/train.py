@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import signal
 import time
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -15,6 +12,7 @@ from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.data.recorded import load_recorded
 from h2o_ros.episodes import Episodes
 from h2o_ros.errors import exit_code_of
+from h2o_ros.experiments.interruption import interruptible
 from h2o_ros.experiments.training import evaluate, train
 from h2o_ros.report.evaluation import EpisodeFigures
 from h2o_ros.report.picture import GapSample
@@ -111,26 +109,11 @@ def _train(options: argparse.Namespace, trainer: Trainer, task: Task, report: Ru
 
     # Robots that begin anew after an interruption do not repeat what they did at first.
     seed = options.seed + 1_000_000 * trainer.updates
-    with _signals() as stopping:
+    with interruptible() as stopping:
         train(
             trainer, task, [seed], options.gap, options.environments, after_chunk,
-            stopping=lambda: bool(stopping),
+            stopping=stopping,
         )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Gather Ctrl-C and SIGTERM in a list, in place of what they do."""
-    came: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [
-        signal.signal(number, lambda came_in, _frame: came.append(came_in)) for number in numbers
-    ]
-    try:
-        yield came
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 def _finish(

@@ -54,10 +54,10 @@ def _roll_out(trainer: Trainer, simulators: list[Simulator]) -> None:
     observation = np.stack([simulator.observation for simulator in simulators])
     actions = trainer.act(observation, deterministic=False)
     for index, (simulator, action) in enumerate(zip(simulators, actions, strict=True)):
-        trainer.add_simulated(_step(simulator, action), index)
+        trainer.add_simulated(take_step(simulator, action), index)
 
 
-def _step(robots: Simulator, action: np.ndarray) -> Transitions:
+def take_step(robots: Simulator, action: np.ndarray) -> Transitions:
     """Take a control step; TrainingError where the action (N, A) is no number."""
     if not np.isfinite(action).all():
         raise TrainingError('the policy diverged: its actions are not finite; lower learning_rate')
@@ -71,7 +71,7 @@ def explore(
     shape = (robots.batch, len(robots.task.action))
     return concatenate(
         [
-            _step(robots, policy.act(robots.observation, generator.standard_normal(shape)))
+            take_step(robots, policy.act(robots.observation, generator.standard_normal(shape)))
             for _ in range(steps)
         ]
     )
@@ -95,5 +95,5 @@ def evaluate_controller(
     robots = make_simulator(task, model, batch=episodes, seed=seed, reset='evaluation')
     collector = EpisodeCollector(task, episodes)
     while not collector.complete:
-        collector.add(_step(robots, act(robots.observation)))
+        collector.add(take_step(robots, act(robots.observation)))
     return collector.result()

@@ -120,7 +120,8 @@ class Learner(BaseNode):
             trainer = Trainer.load(
                 given.resume, config, self._task, self._real, given.device, *compared
             )
-        trainer.simulation = simulated_in
+        if not (given.online and given.resume):
+            trainer.simulation = simulated_in  # else what is kept of the first training stays
         return trainer
 
     def _make_pace(self, config: AlgorithmConfig) -> PaceMaker:

@@ -90,8 +90,8 @@ class Supervision(threading.Thread):
     """Brings the robot up, drives, and brings it down whatever happens.
 
     shadow: collects while the policy is only listened to. driving: set once the plan's own phase
-    begins. fault: why it ended early, empty where it did not. trips: those that a person put
-    right. when_done: called at the end.
+    begins. fault: why it ended early, empty where it did not. stopped: a person ended it. trips:
+    those that a person put right. when_done: called at the end.
     """
 
     def __init__(
@@ -105,6 +105,7 @@ class Supervision(threading.Thread):
         self.driving = threading.Event()
         self._activated = self._recording = False
         self.fault = ''
+        self.stopped = False
         self.trips: list[str] = []
 
     def stop(self) -> None:
@@ -124,7 +125,7 @@ class Supervision(threading.Thread):
         except RobotError as err:
             self.fault = str(err)
         except Stopped:
-            pass
+            self.stopped = True
         except Exception as err:
             # A fault of ours: the robot is down by now, and the run must not pass for a good one.
             traceback.print_exc()

@@ -255,6 +255,7 @@ class Supervisor(BaseNode):
             'policy': self._settings.policy,
             'policy_hash': self._pilot.policy_hash if self._pilot else '',
             'fault': self._supervision.fault,
+            'stopped': self._supervision.stopped,
             'trips': self._supervision.trips,
         }
         if self._settings.policy:

@@ -63,7 +63,7 @@ def evaluations_from_series(series: Series, horizon: int) -> list[EpisodeFigures
     found = []
     for update in np.unique(series['episode/returns'][0]):
         values = {name: _at(series, f'episode/{name}', update) for name in PER_EPISODE}
-        if 'episode/survived' not in series:
+        if not len(values['survived']):  # a run may have begun in an older version
             values['survived'] = values['lengths'] >= horizon
         found.append(EpisodeFigures(int(update), **values))
     return found

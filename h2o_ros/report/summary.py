@@ -152,9 +152,10 @@ def write_summary(summary: RunSummary) -> str:
         'next_command': summary.next_command,
     }
     json_path, text_path = summary.folder / JSON_NAME, summary.folder / TEXT_NAME
-    json_path.write_text(
-        json.dumps(content, indent=2, ensure_ascii=False) + '\n', encoding='utf-8'
-    )
+    text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
+    partial = json_path.with_suffix('.partial')
+    partial.write_text(text, encoding='utf-8')
+    partial.replace(json_path)  # whole or not at all: programs go by it
     listed += [(json_path, 'these figures for programs'), (text_path, 'this text')]
     complete = RunSummary(**{**vars(summary), 'files': listed})
     # A size takes the same eight columns whatever it is, so the first text has the right length.
