@@ -206,6 +206,14 @@ def test_without_a_node_that_is_apart_all_go_on(launch, wait_until):
     assert launch.noted('worker', 'saved') == ''
 
 
+def test_a_mistake_at_the_beginning_of_one_that_is_apart_ends_all(launch):
+    run = launch.start(
+        "NodeProcess('worker', required=True), NodeProcess('short', apart=True)", TEST_CODE='2'
+    )
+    output = run.communicate(timeout=20)[0]
+    assert run.returncode == 2 and 'short ended with exit code 2: ending the others' in output
+
+
 RESPAWNED = "NodeProcess('worker', required=True), NodeProcess('fragile', respawn=True)"
 
 
@@ -406,7 +414,7 @@ def stand_in(monkeypatch):
             self, *, executable, package=None, name=None, namespace=None, exec_name=None,
             parameters=None, remappings=None, ros_arguments=None, arguments=None,
             output='log', additional_env=None, sigterm_timeout='5', on_exit=None,
-            respawn=False, respawn_delay=None, prefix=None,
+            respawn=False, respawn_delay=None, respawn_max_retries=-1, prefix=None,
         ):  # fmt: skip
             given = dict(locals())
             super().__init__(**{k: v for k, v in given.items() if k not in ('self', '__class__')})
@@ -483,10 +491,12 @@ def test_both_ways_start_the_same_nodes(path, given, monkeypatch):
         texts = [v for v in node['parameters'][0].values() if hasattr(v, 'value_type')]
         assert all(text.value_type is str for text in texts)
         assert (node['respawn'], node['respawn_delay']) == (process.respawn, 1.0)
+        assert (node['respawn_max_retries'] < 0) == (not process.apart)
         for code in (0, 1, -9, 2):
             ends = node['on_exit'](types.SimpleNamespace(returncode=code), context)
             fails = code == 2 or (code != 0 and not process.respawn)
-            assert (ends is not None) == (process.required or (fails and not process.apart))
+            lets_go = process.apart and code != 2  # a mistake at the beginning ends all
+            assert (ends is not None) == (process.required or (fails and not lets_go))
     assert len({process.label for process in stated}) == len(stated)
 
 

@@ -321,10 +321,11 @@ def test_a_request_counts_as_a_command_where_it_feeds_the_watchdog(bench, firmwa
     rig.ready()
     node = rig.settings.node_ids[0]
     for _ in range(3):
-        identifier = node << 5 | 0x14
-        rig.spy.send(
-            can.Message(arbitration_id=identifier, is_remote_frame=True, is_extended_id=False)
-        )
+        for command in (0x14, 0x0A):  # one that we read, and one that we do not know
+            identifier = node << 5 | command
+            rig.spy.send(
+                can.Message(arbitration_id=identifier, is_remote_frame=True, is_extended_id=False)
+            )
     beats = rig.motors._link.axes[0].heartbeat.time
     rig.drive([0.0, 0.0], lambda: rig.motors._link.axes[0].heartbeat.time > beats + 0.05)
     assert ('another host commands the left motor' in rig.faults()) == (firmware == '0.5')

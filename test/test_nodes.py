@@ -17,6 +17,7 @@ import rclpy
 from builtin_interfaces.msg import Time
 from rcl_interfaces.srv import DescribeParameters
 from ros_client import ask, call, collect, listening
+from std_srvs.srv import Trigger
 
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.policy import Policy
@@ -560,3 +561,14 @@ def test_recorder_stops_by_service(processes, node_environment, ros_domain, tmp_
     recorder.communicate(timeout=20)
     assert recorder.returncode == 0
     assert (tmp_path / 'take' / 'metadata.yaml').exists()
+
+
+def test_ctrl_c_ends_a_robots_policy_server_though_simulated_time_stands_still(
+    processes, node_environment, ros_domain
+):
+    words = ('-p', 'mode:=balance', '-p', 'use_sim_time:=true')
+    server = processes.start_node('policy_server', node_environment, *words)
+    with listening(ros_domain) as node:
+        assert node.create_client(Trigger, 'shadow').wait_for_service(20.0)
+    server.send_signal(signal.SIGINT)
+    assert server.wait(timeout=20) == 0

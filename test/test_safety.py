@@ -99,6 +99,34 @@ def test_a_wheel_radius_that_is_not_the_tasks_is_refused():
     check_safety(SETTINGS, MotorSettings(wheel_radius=0.08), blind)
 
 
+def test_an_imu_that_is_mounted_backwards_is_taken_as_the_task_takes_it():
+    def turned(field, sign):
+        sources = tuple(
+            dataclasses.replace(s, scale=sign * s.scale) if s.topic == 'imu/data' else s
+            for s in field.sources
+        )
+        return dataclasses.replace(field, sources=sources)
+
+    backwards = tuple(turned(field, -1.0) for field in TASK.observation)
+    check_safety(SETTINGS, MotorSettings(), dataclasses.replace(TASK, observation=backwards))
+    half = tuple(
+        turned(field, -1.0) if field.unit.startswith('rad') else field
+        for field in TASK.observation
+    )
+    with pytest.raises(ConfigurationError, match='from orientation.pitch with -0.065 m'):
+        check_safety(SETTINGS, MotorSettings(), dataclasses.replace(TASK, observation=half))
+
+
+def test_a_task_without_the_tilts_rate_is_driven_without_that_check():
+    fields = tuple(field for field in TASK.observation if field.name != 'theta_dot')
+    task = dataclasses.replace(TASK, observation=fields, training_reset={}, evaluation_reset={})
+    check_safety(SETTINGS, MotorSettings(), task)
+    safety = Safety(SETTINGS, task, limiter())
+    safety.configured()
+    safety.sense(0.0, reading()._replace(observation=np.zeros((1, 3), np.float32)))
+    assert not any('contradict' in cause for cause in safety.obstacles(0.0))
+
+
 def test_a_task_that_shows_no_fall_is_refused():
     blind = dataclasses.replace(
         TASK, observation=TASK.observation[1:], training_reset={}, evaluation_reset={}

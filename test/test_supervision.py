@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from h2o_ros.errors import RobotError
@@ -197,6 +199,41 @@ def test_a_robot_that_is_up_is_handed_back_before_its_motors_go_off(reason, monk
         'drive_by_balance_controller', 'deactivate', 'stop_recording', 'cleanup',
     ]  # fmt: skip
     assert any('hold the robot' in line for line in nodes.said)
+
+
+def test_a_hand_over_is_tried_again_after_a_long_hold_too(monkeypatch):
+    monkeypatch.setattr(supervision, 'AGAIN', 0.2)
+    nodes = Nodes()
+    nodes.held, asked, call = True, [], nodes.call
+
+    def release(line):
+        if 'the policy waits' in line:
+            time.sleep(0.3)  # longer than a refusal is borne
+            nodes.held = False
+
+    def refuse_at_first(service, timeout):
+        if service == 'drive_by_policy':
+            asked.append(service)
+            nodes.refused = ['drive_by_policy'] if len(asked) < 3 else []
+        return call(service, timeout)
+
+    nodes.on_said, nodes.call = release, refuse_at_first
+    assert run(nodes, policy=True).fault == ''
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize('stopped', [False, True])
+def test_a_take_that_is_not_ended_is_told_unless_all_were_asked_to_end(stopped):
+    nodes = Nodes(refused=('stop_recording',))
+    nodes.on_said = lambda line: None
+
+    def prepare(sequence):
+        if stopped:
+            nodes.on_said = lambda line: sequence.stop()
+
+    sequence = run(nodes, prepare)
+    assert (sequence.recording_lost == '') == stopped
+    assert (sequence.fault, sequence.stopped) == ('', stopped)
 
 
 def test_a_policy_refused_in_shadow_is_not_released(monkeypatch):

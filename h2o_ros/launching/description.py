@@ -16,6 +16,8 @@ Value = str | int | float | bool
 STOP_TIMEOUT = 10.0  # s that a node has after SIGINT, enough to save a checkpoint
 RESPAWN_DELAY = 1.0  # s from a node's death to its next start
 RESPAWN_MOST = 5  # starts again in a row
+RESPAWN_LIFETIME = 50  # starts again of a node that is apart, under `ros2 launch`
+BEGINNING = 20.0  # s after the start of a launch in which a mistake of a node ends it in any case
 RESPAWN_WINDOW = 10.0  # s between two deaths from which on they are not in a row
 MISTAKE = 2  # exit code of a node that was given something wrong: the same again would fail again
 
@@ -62,8 +64,8 @@ class NodeProcess:
     are put: a namespace under `ros2 launch`, if it pushes one. required: its end ends the launch,
     and its exit code is the launch's. A node that is not required ends the launch only where it
     fails. respawn: such a node is started again instead, within limits. apart: not even its
-    failure ends the launch, as a robot that is driven must not fall with it. nice: 0 to 19, how
-    far it gives way to others on the processor.
+    failure ends the launch, as a robot that is driven must not fall with it, but for a mistake
+    that shows at the beginning. nice: 0 to 19, how far it gives way to others on the processor.
     """
 
     executable: str

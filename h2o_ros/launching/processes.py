@@ -17,7 +17,13 @@ import honcho.manager
 
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.launching import child, give_way
-from h2o_ros.launching.description import RESPAWN_DELAY, NodeProcess, RespawnLimit
+from h2o_ros.launching.description import (
+    BEGINNING,
+    MISTAKE,
+    RESPAWN_DELAY,
+    NodeProcess,
+    RespawnLimit,
+)
 from h2o_ros.launching.installation import PACKAGE
 
 
@@ -74,6 +80,7 @@ class Manager(honcho.manager.Manager):
         self._process_ctor = child.Process
         self._terminating = False
         self._required, self._apart = required, frozenset(apart)
+        self._began = time.monotonic()
         self._missed: set[str] = set()  # of those apart, which have failed
         self._limits = {name: RespawnLimit() for name in respawned}
         self._due: dict[str, float] = {}  # name: monotonic s at which to start it again
@@ -143,7 +150,8 @@ class Manager(honcho.manager.Manager):
             self._system_print(f'{name} ended with exit code {code}: starting it again\n')
             return
         often = f'for the {limit.deaths}th time ' if limit and limit.exhausted else ''
-        if name in self._apart:
+        beginning = code == MISTAKE and now - self._began < BEGINNING
+        if name in self._apart and not beginning:
             self._missed.add(name)
             then = 'the others go on without it'
         else:

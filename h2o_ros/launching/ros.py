@@ -7,7 +7,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from h2o_ros.launching.description import (
+    BEGINNING,
+    MISTAKE,
     RESPAWN_DELAY,
+    RESPAWN_LIFETIME,
     STOP_TIMEOUT,
     Graph,
     NodeProcess,
@@ -61,13 +64,14 @@ def _make_node(process: NodeProcess, namespace: str) -> Any:
         for name, value in process.parameters.items()
     }
 
-    limit = RespawnLimit()
+    limit, began = RespawnLimit(), time.monotonic()
 
     def end(event: Any, _context: Any) -> Any:
         code = event.returncode
         if code and process.respawn and limit.allows(code, time.monotonic()):
             return None
-        if process.required or (code and not process.apart):
+        beginning = code == MISTAKE and time.monotonic() - began < BEGINNING
+        if process.required or (code and (beginning or not process.apart)):
             return Shutdown(reason=f'{process.label} ended with exit code {code}')
         return None
 
@@ -83,6 +87,7 @@ def _make_node(process: NodeProcess, namespace: str) -> Any:
         additional_env=node_environment(os.environ),
         respawn=process.respawn,
         respawn_delay=RESPAWN_DELAY,
+        respawn_max_retries=RESPAWN_LIFETIME if process.apart else -1,
         sigterm_timeout=str(STOP_TIMEOUT),
         on_exit=end,
     )

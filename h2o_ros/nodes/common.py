@@ -17,6 +17,7 @@ import numpy as np
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy._rclpy_pybind11 import RCLError
+from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -81,7 +82,8 @@ class BaseNode(Node):
         def look() -> None:
             self.finished = self.finished or done() or time.monotonic() > end
 
-        self.create_timer(LOOK, look)
+        # Not the node's clock, which stands still where a simulated time does.
+        self.create_timer(LOOK, look, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def read_parameters(self, cls: type[T]) -> T:
         """Declare one ROS parameter a field of `cls` and return their values, checked."""

@@ -90,8 +90,9 @@ class Supervision(threading.Thread):
     """Brings the robot up, drives, and brings it down whatever happens.
 
     shadow: collects while the policy is only listened to. driving: set once the plan's own phase
-    begins. fault: why it ended early, empty where it did not. stopped: a person ended it. trips:
-    those that a person put right. when_done: called at the end.
+    begins. fault: why it ended early, empty where it did not. stopped: a person ended it.
+    recording_lost: why the take could not be ended well. trips: those that a person put right.
+    when_done: called at the end.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Supervision(threading.Thread):
         self._activated = self._recording = False
         self.fault = ''
         self.stopped = False
+        self.recording_lost = ''
         self.trips: list[str] = []
 
     def stop(self) -> None:
@@ -192,16 +194,17 @@ class Supervision(threading.Thread):
         """Hand the robot to the policy; where a person takes hold at that moment, after that."""
         robot = self._robot
         robot.call('release_policy', ANSWER)
-        end = time.monotonic() + AGAIN
+        given_up = float('inf')
         while True:
-            self._await_release()
+            if robot.is_driven_by_hand():
+                given_up = float('inf')
+                self._await_release()
             try:
                 robot.call('drive_by_policy', ANSWER)
                 break
             except RobotError:
-                if robot.is_driven_by_hand():
-                    end = time.monotonic() + AGAIN
-                elif time.monotonic() > end:
+                given_up = min(given_up, time.monotonic() + AGAIN)
+                if time.monotonic() >= given_up:
                     raise
                 self._check()
                 time.sleep(STOPPED)
@@ -257,12 +260,16 @@ class Supervision(threading.Thread):
         """Ramp down and disarm, then end the take; each is tried whatever became of the others."""
         self.driving.clear()
         robot = self._robot
+
+        def stop_recording() -> None:
+            robot.call('stop_recording', WAY_DOWN)
+
         for needed, action in (
             (
                 self._activated or robot.is_armed(),
                 lambda: robot.change_state('deactivate', WAY_DOWN),
             ),
-            (self._recording, lambda: robot.call('stop_recording', WAY_DOWN)),
+            (self._recording, stop_recording),
             (True, lambda: robot.change_state('cleanup', WAY_DOWN)),
         ):
             try:
@@ -270,6 +277,8 @@ class Supervision(threading.Thread):
                     action()
             except RobotError as err:
                 self._robot.say(f'on the way down: {err}')
+                if action == stop_recording and not self._stopping.is_set():
+                    self.recording_lost = str(err)  # else the recorder heard the same Ctrl-C
 
     def _hold(self, seconds: float) -> None:
         """Let the robot run for a while; RobotError at a trip."""

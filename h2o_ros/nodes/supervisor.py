@@ -176,6 +176,7 @@ class Supervisor(BaseNode):
 
     def stop(self) -> None:
         """Bring the robot down; the node ends when that is done."""
+        self._handed_over = False  # the driver hears the same Ctrl-C, and nobody is robbed
         self._supervision.stop()
 
     def _ask(self, client: Client, request: Any, timeout: float, what: str) -> Any:
@@ -238,7 +239,7 @@ class Supervisor(BaseNode):
         self.exit_code = 1
         try:
             self._write_figures()
-            self.exit_code = 1 if fault else 0
+            self.exit_code = 1 if fault or self._supervision.recording_lost else 0
         except ConfigurationError as err:
             self.get_logger().error(str(err))
         finally:
@@ -256,6 +257,7 @@ class Supervisor(BaseNode):
             'policy_hash': self._pilot.policy_hash if self._pilot else '',
             'fault': self._supervision.fault,
             'stopped': self._supervision.stopped,
+            'recording_lost': self._supervision.recording_lost,
             'trips': self._supervision.trips,
         }
         if self._settings.policy:

@@ -123,17 +123,18 @@ class Frames:
     def is_command(self, message: can.Message) -> bool:
         """Say whether a host sends this frame to a motor; an emergency stop does not count.
 
-        On firmware 0.5 a request for a value does: it feeds the watchdog.
+        On firmware 0.5 a request for a value does, known or not: it feeds the watchdog.
         """
         if message.is_extended_id or message.is_error_frame:
             return False
         command = message.arbitration_id & 0x1F
         known = self._by_command.get(command)
+        estop = known is not None and known.name == 'Estop'
+        if self.firmware == '0.5' and (message.is_remote_frame or message.dlc == 0):
+            return not estop
         if known is None:
             return command in OF_OTHER_HOSTS | OF_OTHER_HOSTS_BY_FIRMWARE[self.firmware]
-        if self.from_host(known.name):
-            return known.name != 'Estop'
-        return self.firmware == '0.5' and (message.is_remote_frame or message.dlc == 0)
+        return self.from_host(known.name) and not estop
 
     def from_host(self, name: str) -> bool:
         """Say whether a frame goes from the host to a motor."""

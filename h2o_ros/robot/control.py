@@ -12,7 +12,7 @@ import numpy as np
 from h2o_ros.errors import RobotError
 from h2o_ros.robot.control_loop import ControlLoop
 from h2o_ros.robot.motors import Motors, Statistics
-from h2o_ros.robot.safety import Reading, Safety
+from h2o_ros.robot.safety import Reading, Safety, State
 
 REMEMBERED = 16  # newest observations whose answers may still come
 SLOW_STEPS = 20  # control steps between two looks at what changes slowly
@@ -75,7 +75,7 @@ class RobotControl:
         self.statistics: Statistics = motors.statistics()
         self.number = 0  # of the newest observation
         self.torque = 0.0  # N·m, sent last
-        self.source = 0  # of the newest command
+        self.source = 0  # of the newest command, or the last before the motors were cut out
         self.missing = 0  # steps, while armed, to which no command came in time
         self.measurement = Measurement(None, {}, '')
         self.error: Exception | None = None  # that ended the loop
@@ -191,7 +191,9 @@ class RobotControl:
         observed_at = self._published.get(command.step, -math.inf) if first else -math.inf
         if not self.safety.take(now, observed_at, command.data, command.sender):
             return
-        self._answered, self.source = command.step, command.source
+        self._answered = command.step
+        if self.safety.state not in (State.TRIPPED, State.EMERGENCY_STOPPED):
+            self.source = command.source  # else it stays who drove when the motors went off
         if self.safety.moving and self._send(now):
             self._graph.publish_applied(command, self.torque)
 

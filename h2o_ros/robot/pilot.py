@@ -113,22 +113,17 @@ class Pilot:
                 return 'the policy has not passed the shadow phase; wait for its end'
             if self.holds(now):
                 return 'a person holds the dead-man; release it first'
-        elif mode is Mode.SHADOW:
-            self._withdraw()
         self._change(mode, 'asked for')
         return ''
 
     def release(self) -> None:
-        """Let a policy drive from now on, until the motors go off or its shadow phase begins."""
+        """Let a policy drive from now on until the motors go off."""
         self._released = True
-
-    def _withdraw(self) -> None:
-        self._released = not self.settings.needs_release
 
     def set_armed(self, armed: bool) -> None:
         """Hear whether torque reaches the motors; a policy does not outlast their going off."""
         if self._armed and not armed:
-            self._withdraw()
+            self._released = not self.settings.needs_release
             if self.mode is Mode.POLICY:
                 self._change(Mode.BALANCE, 'the motors went off')
         self._armed = armed

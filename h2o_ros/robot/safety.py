@@ -57,7 +57,11 @@ class Safety:
     def __init__(self, settings: SafetySettings, task: Task, limiter: TorqueLimiter) -> None:
         self._settings, self._task, self._limiter = settings, task, limiter
         self._theta = task.observation_names.index('theta')
-        self._theta_dot = task.observation_names.index('theta_dot')
+        self._theta_dot = (
+            task.observation_names.index('theta_dot')
+            if 'theta_dot' in task.observation_names
+            else None
+        )
         self._tilt_check = TiltCheck()
         self.state = State.UNCONFIGURED
         self.reason = ''
@@ -103,7 +107,7 @@ class Safety:
     def sense(self, now: float, reading: Reading) -> None:
         """Judge a control step; trips where torque flows and must not."""
         self._reading = reading
-        if reading.observation is not None:
+        if reading.observation is not None and self._theta_dot is not None:
             row = reading.observation[0]
             self._tilt_check.update(now, float(row[self._theta]), float(row[self._theta_dot]))
         if not self.moving:

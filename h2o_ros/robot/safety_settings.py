@@ -109,10 +109,19 @@ def wheel_radii_of(task: Task) -> dict[str, float]:
     turn comes with the whole radius.
     """
     found = {}
+    turns = {  # how the task takes each turn itself: minus, for an IMU mounted backwards
+        (source.topic, source.field): source.scale
+        for field in task.observation
+        if field.unit in ('rad', 'rad/s')
+        for source in field.sources
+    }
     for field in task.observation:
         wheels = [s.scale for s in field.sources if s.topic == JOINTS and s.joint]
         if field.unit in ('m', 'm/s') and wheels:
             found[f'{field.name} from the wheels'] = sum(wheels)
             body = [s for s in field.sources if s.field.startswith(BODY)]
-            found |= {f'{field.name} from {source.field}': source.scale for source in body}
+            found |= {
+                f'{field.name} from {s.field}': s.scale / turns.get((s.topic, s.field), 1.0)
+                for s in body
+            }
     return found
