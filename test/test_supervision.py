@@ -8,7 +8,8 @@ import pytest
 
 from h2o_ros.errors import RobotError
 from h2o_ros.nodes import supervision
-from h2o_ros.nodes.supervision import Plan, Supervision
+from h2o_ros.nodes.supervised_robot import Plan
+from h2o_ros.nodes.supervision import Supervision
 from h2o_ros.robot.shadow import ShadowPhase
 from h2o_ros.task import load_task
 

@@ -23,16 +23,7 @@ LEAST_IMPORTANT = 19
 def learning_nodes(arguments: dict[str, Any]) -> list[NodeProcess]:
     """Return learner, simulator, gate, evaluator and its virtual robot, and the robot's bridge."""
     task, seed, output = arguments['task'], arguments['seed'], f'{arguments["output"]}/learning'
-    if not load_config(arguments['algorithm'], load_task(task)).needs_real:
-        raise ConfigurationError(
-            f'argument algorithm: {arguments["algorithm"]} learns from no real transitions; with '
-            'learn:=true choose one that does, as h2o'
-        )
-    if not Path(arguments['checkpoint']).exists():
-        raise ConfigurationError(
-            f'{arguments["checkpoint"]}: there is no such checkpoint to go on learning from; '
-            'name one by checkpoint:=FILE'
-        )
+    check(arguments)
     return [
         NodeProcess(
             'robot_bridge',
@@ -74,3 +65,17 @@ def learning_nodes(arguments: dict[str, Any]) -> list[NodeProcess]:
         ),
         *evaluated_robots(task, arguments['model'], seed, nice=LEAST_IMPORTANT, apart=True),
     ]
+
+
+def check(arguments: dict[str, Any]) -> None:
+    """ConfigurationError where nothing can be learned from these arguments."""
+    if not load_config(arguments['algorithm'], load_task(arguments['task'])).needs_real:
+        raise ConfigurationError(
+            f'argument algorithm: {arguments["algorithm"]} learns from no real transitions; with '
+            'learn:=true choose one that does, as h2o'
+        )
+    if not Path(arguments['checkpoint']).exists():
+        raise ConfigurationError(
+            f'{arguments["checkpoint"]}: there is no such checkpoint to go on learning from; '
+            'name one by checkpoint:=FILE'
+        )

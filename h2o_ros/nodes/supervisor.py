@@ -19,7 +19,8 @@ from h2o_ros.configuration import setting
 from h2o_ros.errors import ConfigurationError, RobotError
 from h2o_ros.msg import Action, DriverStatus, LearnerStatus, Observation, PilotStatus
 from h2o_ros.nodes.common import CUT_OUT, EVERY, LATCHED, STREAM_EVERY, BaseNode, run, to_rows
-from h2o_ros.nodes.supervision import BRING_UP, Plan, Supervision
+from h2o_ros.nodes.supervised_robot import BRING_UP, Plan
+from h2o_ros.nodes.supervision import Supervision
 from h2o_ros.report.drive import DriveTotals, write_drive
 from h2o_ros.report.output import prepare_output_folder
 from h2o_ros.robot.live_steps import LiveSteps

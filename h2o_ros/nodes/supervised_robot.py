@@ -1,0 +1,70 @@
+"""What the sequence of a robot's run is given: its plan, and the other nodes as it sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from h2o_ros.errors import RobotError
+
+BRING_UP = 20.0  # s in which every node must be there
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done.
+
+    seconds: to drive, 0 until stopped. settle: s of balancing before anything else. policy: hand
+    the robot over to it after the shadow phase. record: a take of the whole run. persist: after a
+    trip wait until a person has armed the robot again, and go on, rather than end. patience: s in
+    which every node must be there.
+    """
+
+    seconds: float
+    settle: float
+    policy: bool
+    record: bool
+    persist: bool
+    patience: float = BRING_UP
+
+
+class Tripped(RobotError):
+    """The driver cut the motors out."""
+
+
+class Stopped(Exception):
+    """A person ended the run."""
+
+
+class Robot(Protocol):
+    """What the sequence needs of the other nodes; the supervisor gives it."""
+
+    def is_present(self) -> list[str]:
+        """Name the nodes that have not been heard yet."""
+
+    def contract_faults(self) -> list[str]:
+        """Say where the policy, the policy server and the driver disagree on the task."""
+
+    def change_state(self, transition: str, timeout: float) -> None:
+        """Make a transition of the driver's lifecycle; RobotError with the driver's reason."""
+
+    def call(self, service: str, timeout: float) -> str:
+        """Call a Trigger and return its message; RobotError where it fails."""
+
+    def trip(self) -> str:
+        """Return why the driver tripped, empty where it did not."""
+
+    def obstacles(self) -> str:
+        """Return what stands against arming now, empty where nothing does."""
+
+    def is_armed(self) -> bool:
+        """Say whether the motors are armed."""
+
+    def is_stopped_for_emergency(self) -> bool:
+        """Say whether an emergency stop must be reset before anything moves."""
+
+    def is_driven_by_hand(self) -> bool:
+        """Say whether a person holds the dead-man."""
+
+    def say(self, line: str) -> None:
+        """Tell a person."""
