@@ -44,6 +44,12 @@ class Gate:
         for publisher in (self.candidates, self.evaluations, self.observations, self.driver):
             wait_until(lambda p=publisher: p.get_subscription_count() > 0, 20, publisher.topic)
 
+    def begin(self):
+        """Have the first policy drive, and be seen at one state."""
+        self.evaluate(100, 178e3)
+        self.await_driving(100)
+        self.observations.publish(Observation(batch=1, data=to_floats(np.zeros(4))))
+
     def offer(self, gain, update, earned, task=TASK):
         """Offer a candidate; evaluate it when it is asked for."""
         now = self.node.get_clock().now().to_msg()
@@ -79,8 +85,7 @@ def test_only_what_is_no_worse_and_not_too_different_drives_and_a_trip_brings_th
 ):
     with listening(ros_domain) as node:
         gate = Gate(node, wait_until)
-        gate.evaluate(100, 178e3)
-        gate.await_driving(100)
+        gate.begin()
         for step, theta in enumerate(np.linspace(-0.1, 0.1, 250)):
             gate.observations.publish(
                 Observation(step=step, batch=1, data=to_floats(np.array([theta, 0, 0, 0])))
@@ -110,9 +115,7 @@ def test_only_what_is_no_worse_and_not_too_different_drives_and_a_trip_brings_th
 def test_a_policy_that_did_not_drive_is_not_rolled_back(gate_process, ros_domain, wait_until):
     with listening(ros_domain) as node:
         gate = Gate(node, wait_until)
-        gate.evaluate(100, 178e3)
-        gate.await_driving(100)
-        gate.observations.publish(Observation(batch=1, data=to_floats(np.zeros(4))))
+        gate.begin()
         gate.offer(9.5, 200, 179e3)
         gate.await_driving(200)
         by = Action.SOURCE_BALANCE_CONTROLLER
@@ -131,9 +134,7 @@ def test_a_candidate_for_another_task_or_damaged_does_not_drive(
 ):
     with listening(ros_domain) as node:
         gate = Gate(node, wait_until)
-        gate.evaluate(100, 178e3)
-        gate.await_driving(100)
-        gate.observations.publish(Observation(batch=1, data=to_floats(np.zeros(4))))
+        gate.begin()
         gate.offer(9.0, 200, 190e3, load_task('moving_straight'))
         torn = policy_to_message(policy(9.1, 300), 300, node.get_clock().now().to_msg())
         torn.file = torn.file[:-5]
@@ -147,9 +148,7 @@ def test_a_candidate_for_another_task_or_damaged_does_not_drive(
 def test_a_candidate_that_was_refused_is_not_evaluated_again(gate_process, ros_domain, wait_until):
     with listening(ros_domain) as node:
         gate = Gate(node, wait_until)
-        gate.evaluate(100, 178e3)
-        gate.await_driving(100)
-        gate.observations.publish(Observation(batch=1, data=to_floats(np.zeros(4))))
+        gate.begin()
         lines = []
         threading.Thread(target=lambda: lines.extend(gate_process.stdout), daemon=True).start()
         gate.offer(9.6, 300, 150e3)
@@ -167,9 +166,7 @@ def test_a_candidate_that_nobody_evaluates_gives_way_to_the_next(
 ):
     with listening(ros_domain) as node:
         gate = Gate(node, wait_until)
-        gate.evaluate(100, 178e3)
-        gate.await_driving(100)
-        gate.observations.publish(Observation(batch=1, data=to_floats(np.zeros(4))))
+        gate.begin()
         gate.candidates.publish(policy_to_message(policy(9.1, 200), 200, Time()))
         wait_until(lambda: gate.evaluated[-1].version == 200, 10, 'policy 200 to be evaluated')
         gate.offer(9.2, 300, 190e3)
