@@ -1,5 +1,6 @@
 """Takes: begun, ended, judged, crowded out by a full disk, killed; over DDS and by themselves."""
 
+import contextlib
 import json
 import resource
 import shutil
@@ -270,14 +271,22 @@ def test_a_new_take_counts_on_from_what_is_there(tmp_path):
     assert recorder(tmp_path).start(START).name == 'take_008'
 
 
+@contextlib.contextmanager
+def recorded_robot(processes, environment, domain, folder, wait_until):
+    """Give a recorder of takes and a robot that it hears."""
+    words = ('-p', 'takes:=true', '-p', f'output:={folder}')
+    node = processes.start_node('bag_recorder', environment, *words)
+    with listening(domain, 'hardware_driver') as listener:
+        robot = Robot(listener)
+        robot.wait_for_recorder(wait_until)
+        yield node, robot
+
+
 def test_a_killed_recorder_loses_less_than_a_second(
     processes, node_environment, ros_domain, tmp_path, wait_until
 ):
-    words = ('-p', 'takes:=true', '-p', f'output:={tmp_path}')
-    node = processes.start_node('bag_recorder', node_environment, *words)
-    with listening(ros_domain, 'hardware_driver') as listener:
-        robot = Robot(listener)
-        robot.wait_for_recorder(wait_until)
+    given = (processes, node_environment, ros_domain, tmp_path, wait_until)
+    with recorded_robot(*given) as (node, robot):
         last = robot.drive(3.0)
         node.kill()
         node.communicate(timeout=10)
@@ -294,12 +303,9 @@ def test_a_killed_recorder_loses_less_than_a_second(
 def test_a_stamp_before_the_epoch_counts_by_its_receipt_and_the_take_goes_on(
     processes, node_environment, ros_domain, tmp_path, wait_until
 ):
-    words = ('-p', 'takes:=true', '-p', f'output:={tmp_path}')
-    node = processes.start_node('bag_recorder', node_environment, *words)
-    with listening(ros_domain, 'hardware_driver') as listener:
-        robot = Robot(listener)
-        robot.wait_for_recorder(wait_until)
-        begin = listener.get_clock().now().nanoseconds
+    given = (processes, node_environment, ros_domain, tmp_path, wait_until)
+    with recorded_robot(*given) as (node, robot):
+        begin = robot.node.get_clock().now().nanoseconds
         for sec in (-1, 0, 100):
             command = TwistStamped()
             command.header.stamp.sec = sec

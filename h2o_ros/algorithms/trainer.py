@@ -133,6 +133,13 @@ class Trainer:
         if not bool(torch.isfinite(self.state.agent_parameters.value.sum())):
             raise TrainingError(f'diverged after update {self.updates}; lower learning_rate')
 
+    def simulator_seed(self, seed: int) -> int:
+        """Return the seed of simulated robots that begin now, for a run of this seed.
+
+        Those that begin anew after an interruption do not repeat what they did at first.
+        """
+        return seed + 1_000_000 * self.updates
+
     def metrics(self) -> dict[str, np.ndarray]:
         """Return the newest metrics by the names of LearnerStatus, (S,) each; empty before any."""
         return {

@@ -67,7 +67,8 @@ def claim(
     """
     asked = {'task': task.name, 'robot': settings['robot']}
     trained = {'seeds': _list(seeds), 'recorded steps': len(real)}
-    for name, result in read(folder).items():
+    there = read(folder)
+    for name, result in there.items():
         of_it = {'updates': configs[name].updates_total} if name in configs else {}
         more = {} if result['algorithm'] == LQR else {**trained, **of_it}
         _check(path_of(folder, name), result, {**asked, **more})
@@ -83,7 +84,7 @@ def claim(
         for name, config in configs.items()
     }
     parts = {'task': {task.name: fields_of(task)}, 'algorithm': algorithms}
-    manifest.claim(folder, shared, parts, empty=not read(folder))
+    manifest.claim(folder, shared, parts, empty=not there)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -94,8 +94,7 @@ class Run:
                 self._evaluate()
             tell(self)
 
-        # Robots that begin anew after an interruption do not repeat what they did at first.
-        seeds = [seed + 1_000_000 * self.trainer.updates for seed in self.seeds]
+        seeds = [self.trainer.simulator_seed(seed) for seed in self.seeds]
         train(
             self.trainer, self.task, seeds, self.cell.gap, self.settings.robots, after_chunk,
             stopping, self.settings.every,

@@ -107,8 +107,7 @@ def _train(options: argparse.Namespace, trainer: Trainer, task: Task, report: Ru
             trainer.save(report.folder / CHECKPOINT)
             saved = time.monotonic()
 
-    # Robots that begin anew after an interruption do not repeat what they did at first.
-    seed = options.seed + 1_000_000 * trainer.updates
+    seed = trainer.simulator_seed(options.seed)
     with interruptible() as stopping:
         train(
             trainer, task, [seed], options.gap, options.environments, after_chunk,

@@ -84,6 +84,11 @@ class NodeProcess:
         return '/'.join(part for part in (self.namespace, self.name or self.executable) if part)
 
 
+def is_mistake_at_the_beginning(code: int, seconds: float) -> bool:
+    """Say whether a node that ended so long after the launch's start was given something wrong."""
+    return code == MISTAKE and seconds < BEGINNING
+
+
 class RespawnLimit:
     """Says whether a node that died may be started again.
 

@@ -18,11 +18,10 @@ import honcho.manager
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.launching import child, give_way
 from h2o_ros.launching.description import (
-    BEGINNING,
-    MISTAKE,
     RESPAWN_DELAY,
     NodeProcess,
     RespawnLimit,
+    is_mistake_at_the_beginning,
 )
 from h2o_ros.launching.installation import PACKAGE
 
@@ -150,8 +149,8 @@ class Manager(honcho.manager.Manager):
             self._system_print(f'{name} ended with exit code {code}: starting it again\n')
             return
         often = f'for the {limit.deaths}th time ' if limit and limit.exhausted else ''
-        beginning = code == MISTAKE and now - self._began < BEGINNING
-        if name in self._apart and not beginning:
+        mistake = is_mistake_at_the_beginning(code, now - self._began)
+        if name in self._apart and not mistake:
             self._missed.add(name)
             then = 'the others go on without it'
         else:

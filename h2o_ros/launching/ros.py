@@ -7,14 +7,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from h2o_ros.launching.description import (
-    BEGINNING,
-    MISTAKE,
     RESPAWN_DELAY,
     RESPAWN_LIFETIME,
     STOP_TIMEOUT,
     Graph,
     NodeProcess,
     RespawnLimit,
+    is_mistake_at_the_beginning,
     node_environment,
 )
 
@@ -70,8 +69,8 @@ def _make_node(process: NodeProcess, namespace: str) -> Any:
         code = event.returncode
         if code and process.respawn and limit.allows(code, time.monotonic()):
             return None
-        beginning = code == MISTAKE and time.monotonic() - began < BEGINNING
-        if process.required or (code and (beginning or not process.apart)):
+        mistake = is_mistake_at_the_beginning(code, time.monotonic() - began)
+        if process.required or mistake or (code and not process.apart):
             return Shutdown(reason=f'{process.label} ended with exit code {code}')
         return None
 

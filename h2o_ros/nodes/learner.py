@@ -127,8 +127,7 @@ class Learner(BaseNode):
     def _make_pace(self, config: AlgorithmConfig) -> PaceMaker:
         pace = PaceMaker(
             self._session,
-            # Robots that begin anew after an interruption do not repeat what they did at first.
-            self._settings.seed + 1 + 1_000_000 * self._trainer.updates,
+            self._trainer.simulator_seed(self._settings.seed + 1),
             config.updates_per_step if config.needs_simulated else 0,
             config.warmup_steps,
             self._settings.window,

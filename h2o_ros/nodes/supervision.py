@@ -198,16 +198,12 @@ class Supervision(threading.Thread):
         """Ramp down and disarm, then end the take; each is tried whatever became of the others."""
         self.driving.clear()
         robot = self._robot
-
-        def stop_recording() -> None:
-            robot.call('stop_recording', WAY_DOWN)
-
         for needed, action in (
             (
                 self._activated or robot.is_armed(),
                 lambda: robot.change_state('deactivate', WAY_DOWN),
             ),
-            (self._recording, stop_recording),
+            (self._recording, self._end_take),
             (True, lambda: robot.change_state('cleanup', WAY_DOWN)),
         ):
             try:
@@ -215,8 +211,14 @@ class Supervision(threading.Thread):
                     action()
             except RobotError as err:
                 self._robot.say(f'on the way down: {err}')
-                if action == stop_recording and not self._stopping.is_set():
-                    self.recording_lost = str(err)  # else the recorder heard the same Ctrl-C
+
+    def _end_take(self) -> None:
+        try:
+            self._robot.call('stop_recording', WAY_DOWN)
+        except RobotError as err:
+            if not self._stopping.is_set():  # else the recorder heard the same Ctrl-C
+                self.recording_lost = str(err)
+            raise
 
     def _hold(self, seconds: float) -> None:
         """Let the robot run for a while; RobotError at a trip."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from h2o_ros.errors import ConfigurationError
+from h2o_ros.report.output import write_whole
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
 
@@ -98,12 +98,4 @@ def write_drive(path: Path, figures: DriveFigures | None, **also: Any) -> None:
     also: what else is to be kept.
     """
     document = {**also, **(asdict(figures) if figures else {'seconds': 0.0, 'steps': 0})}
-    partial = path.with_suffix('.partial')
-    try:
-        partial.write_text(json.dumps(document, indent=2) + '\n', encoding='utf-8')
-        partial.replace(path)
-    except OSError as err:
-        raise ConfigurationError(
-            f'{path}: cannot be written ({err.strerror}); make room on its disk or choose another '
-            'output folder'
-        ) from err
+    write_whole(path, json.dumps(document, indent=2) + '\n')

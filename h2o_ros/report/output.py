@@ -65,6 +65,19 @@ def set_aside(folder: Path, patterns: Iterable[str]) -> Path | None:
     return aside
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all; ConfigurationError where it cannot be."""
+    partial = path.with_suffix('.partial')
+    try:
+        partial.write_text(text, encoding='utf-8')
+        partial.replace(path)
+    except OSError as err:
+        raise ConfigurationError(
+            f'{path}: cannot be written ({err.strerror}); make room on its disk or choose another '
+            'output folder'
+        ) from err
+
+
 class FolderLock(FileLock):
     """Holds a folder for this process until closed or the process ends, however it ends."""
 

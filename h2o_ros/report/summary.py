@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from h2o_ros.report.evaluation import EpisodeFigures
+from h2o_ros.report.output import write_whole
 from h2o_ros.report.text import format_duration, format_size, format_unit
 from h2o_ros.task import Task
 
@@ -152,10 +153,7 @@ def write_summary(summary: RunSummary) -> str:
         'next_command': summary.next_command,
     }
     json_path, text_path = summary.folder / JSON_NAME, summary.folder / TEXT_NAME
-    text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
-    partial = json_path.with_suffix('.partial')
-    partial.write_text(text, encoding='utf-8')
-    partial.replace(json_path)  # whole or not at all: programs go by it
+    write_whole(json_path, json.dumps(content, indent=2, ensure_ascii=False) + '\n')
     listed += [(json_path, 'these figures for programs'), (text_path, 'this text')]
     complete = RunSummary(**{**vars(summary), 'files': listed})
     # A size takes the same eight columns whatever it is, so the first text has the right length.
