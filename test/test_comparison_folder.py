@@ -1,11 +1,13 @@
 """The wheel-legged comparison's folder: whole results, of one task, robot, seeds and recording."""
 
 import json
+import os
 
 import pytest
 
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.experiments import manifest, wheel_legged
+from h2o_ros.report.output import FolderLock
 from h2o_ros.task import find_task, share_folder
 
 
@@ -95,7 +97,8 @@ def test_a_result_is_written_whole_or_not_at_all(small, monkeypatch):
     monkeypatch.setattr('h2o_ros.algorithms.tensor_file.os.fsync', stop)
     with pytest.raises(KeyboardInterrupt):
         wheel_legged.main(words(small, algorithms='lqr'))
-    assert [path.name for path in (small.parent / 'runs').iterdir()] == ['manifest.json']
+    there = {path.name for path in (small.parent / 'runs').iterdir()}
+    assert there == {'.lock', 'manifest.json'}
 
 
 def test_algorithms_of_one_name_are_refused(small, tmp_path, capsys):
@@ -132,3 +135,13 @@ def test_what_was_asked_for_and_never_made_does_not_bind(tmp_path):
     manifest.claim(tmp_path, {'seeds': 5}, {}, empty=True)
     with pytest.raises(ConfigurationError, match='other results, with seeds 5 where 50'):
         manifest.claim(tmp_path, settings, {})
+
+
+def test_two_commands_do_not_share_a_folder(small, capsys):
+    folder = small.parent / 'runs'
+    folder.mkdir()
+    other = FolderLock(folder)
+    assert f'in use by another run (process {os.getpid()})' in refused(words(small), capsys)
+    assert not list(folder.glob('*.json'))
+    other.close()
+    assert wheel_legged.main(words(small)) == 0

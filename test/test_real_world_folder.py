@@ -14,6 +14,7 @@ import pytest
 from h2o_ros.data.demonstration import demonstration_bag
 from h2o_ros.errors import RobotError
 from h2o_ros.experiments import real_world
+from h2o_ros.report.output import FolderLock
 from h2o_ros.task import load_task
 
 TASK = 'standing_still'
@@ -199,3 +200,13 @@ def test_ctrl_c_waits_for_what_the_command_saves(tmp_path, processes, wait_until
 def test_a_command_that_leaves_no_file_is_an_error(tmp_path):
     with pytest.raises(RobotError, match='was not written'):
         real_world.demand(tmp_path / 'policy.safetensors')
+
+
+def test_two_commands_do_not_share_a_folder(tmp_path, commands, capsys):
+    other = FolderLock(tmp_path)
+    assert real_world.main(words(tmp_path)) == 2
+    said = capsys.readouterr().err
+    assert f'in use by another run (process {os.getpid()})' in said and said.count('\n') == 1
+    assert commands.given == []
+    other.close()
+    assert real_world.main(words(tmp_path)) == 0

@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from h2o_ros.algorithms.config import load_config
@@ -30,7 +32,7 @@ from h2o_ros.experiments.real_world_folder import (
     read_drive,
 )
 from h2o_ros.experiments.real_world_pictures import Deployment, draw_deployments, draw_recording
-from h2o_ros.report.output import prepare_output_folder, set_aside
+from h2o_ros.report.output import FolderLock, prepare_output_folder, set_aside
 from h2o_ros.report.run import POLICY as POLICY_FILE
 from h2o_ros.task import Task, load_task
 from h2o_ros.transitions import Transitions, concatenate
@@ -83,17 +85,25 @@ def run(options: argparse.Namespace) -> None:
     tasks = {name: load_task(name) for name in options.tasks.split(',')}
     algorithms = options.algorithms.split(',')
     output = prepare_output_folder(options.output)
-    real_world_folder.claim(output, list(tasks.values()), algorithms, options)
-    for name, task in tasks.items():
-        folder = output / name
-        takes = record(task, folder / 'recording', options)
-        draw_recording(task, load_bags(takes, task).transitions, output / f'{name}_rewards.png')
-        deployments = []
-        for algorithm in algorithms:
-            policy = train(task, takes, algorithm, folder / algorithm, options)
-            deployments.append(deploy(task, policy, algorithm, folder / algorithm, options))
-        draw_deployments(task, deployments, SECONDS.get(name, 30.0), output / f'{name}.png')
-        print(f'written: {output / name}.png, {output / name}_rewards.png', flush=True)
+    with closing(FolderLock(output)):
+        real_world_folder.claim(output, list(tasks.values()), algorithms, options)
+        for task in tasks.values():
+            run_task(task, algorithms, output, options)
+
+
+def run_task(
+    task: Task, algorithms: Sequence[str], output: Path, options: argparse.Namespace
+) -> None:
+    """Record, train, deploy and draw one task, as far as that is missing."""
+    folder = output / task.name
+    takes = record(task, folder / 'recording', options)
+    draw_recording(task, load_bags(takes, task).transitions, output / f'{task.name}_rewards.png')
+    deployments = []
+    for algorithm in algorithms:
+        policy = train(task, takes, algorithm, folder / algorithm, options)
+        deployments.append(deploy(task, policy, algorithm, folder / algorithm, options))
+    draw_deployments(task, deployments, SECONDS.get(task.name, 30.0), output / f'{task.name}.png')
+    print(f'written: {output / task.name}.png, {output / task.name}_rewards.png', flush=True)
 
 
 def record(task: Task, folder: Path, options: argparse.Namespace) -> list[Path]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from h2o_ros.experiments.comparison import draw_comparison, write_table
 from h2o_ros.experiments.comparison_folder import LQR
 from h2o_ros.experiments.number_types import at_least
 from h2o_ros.experiments.training import evaluate, evaluate_controller, train
-from h2o_ros.report.output import prepare_output_folder
+from h2o_ros.report.output import FolderLock, prepare_output_folder
 from h2o_ros.robot.balance import BalanceController
 from h2o_ros.task import Task, load_task
 from h2o_ros.transitions import Transitions
@@ -78,10 +79,26 @@ def compare(options: argparse.Namespace) -> None:
         name: chosen(word, task, options)[0] for name, word in algorithms.items() if word != LQR
     }
     folder = prepare_output_folder(options.output)
-    real = load_bags(chosen_bags(options.bag, task), task).transitions
-    seeds = range(options.first_seed, options.first_seed + options.seeds)
-    settings = {'robot': options.robot, 'environments': options.environments}
-    comparison_folder.claim(folder, task, real, settings, configs, seeds)
+    with closing(FolderLock(folder)):
+        real = load_bags(chosen_bags(options.bag, task), task).transitions
+        seeds = range(options.first_seed, options.first_seed + options.seeds)
+        settings = {'robot': options.robot, 'environments': options.environments}
+        comparison_folder.claim(folder, task, real, settings, configs, seeds)
+        _run_missing(folder, algorithms, task, real, options)
+        results = list(comparison_folder.read(folder).values())
+        results.sort(key=lambda result: _place(result['algorithm']))
+        write_table(results, folder / 'table.md')
+        draw_comparison(results, folder / 'comparison.png')
+    print(f'written: {options.output}/table.md and comparison.png')
+
+
+def _run_missing(
+    folder: Path,
+    algorithms: Mapping[str, str],
+    task: Task,
+    real: Transitions,
+    options: argparse.Namespace,
+) -> None:
     for name, algorithm in algorithms.items():
         if comparison_folder.path_of(folder, name).exists():
             continue
@@ -91,11 +108,6 @@ def compare(options: argparse.Namespace) -> None:
             result = run(algorithm, task, real, options)
         comparison_folder.write(folder, name, result)
         print(f'{algorithm}: done in {result["seconds"]:.0f} s', flush=True)
-    results = list(comparison_folder.read(folder).values())
-    results.sort(key=lambda result: _place(result['algorithm']))
-    write_table(results, folder / 'table.md')
-    draw_comparison(results, folder / 'comparison.png')
-    print(f'written: {options.output}/table.md and comparison.png')
 
 
 def run(
