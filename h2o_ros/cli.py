@@ -27,6 +27,7 @@ COMMANDS = {
     'bags': ('show what is in bags, as text and picture', 'h2o_ros.experiments.bags:main'),
     'pack-bag': ('compress a finished bag for handing on', 'h2o_ros.data.pack:main'),
     'identify': ("fit the virtual robot to a robot's bag", 'h2o_ros.experiments.identify:main'),
+    'gap': ('say where the simulator is off, by recordings', 'h2o_ros.experiments.gap:main'),
     'values': (
         'hold what a learner believes against what its policy earns',
         'h2o_ros.experiments.values:main',

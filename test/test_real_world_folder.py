@@ -25,6 +25,7 @@ class Commands:
 
     def __init__(self, updates):
         self.given, self.updates, self.interrupt = [], updates, False
+        self.trips = 0  # deployments whose motors go off before the policy drives
 
     def __call__(self, *words):
         self.given.append(words)
@@ -56,6 +57,9 @@ class Commands:
         output.mkdir(parents=True)  # a drive has a folder of its own
         policy = Path(words['policy']).read_bytes()
         drive = {'fault': '', 'policy_hash': hashlib.sha256(policy).hexdigest()}
+        if self.trips:
+            self.trips -= 1
+            drive |= {'fault': 'the driver tripped', 'steps': 0}
         (output / 'drive.json').write_text(json.dumps(drive))
 
 
@@ -125,6 +129,17 @@ def test_a_drive_that_a_person_ended_is_made_again(tmp_path, commands):
     assert real_world.main(words(tmp_path)) == 0
     assert len(commands.of('launch')) == 3
     assert 'stopped' not in json.loads(path.read_text())
+
+
+@pytest.mark.parametrize(('trips', 'deployments'), [(1, 3), (2, 4), (9, 6)])
+def test_a_policy_that_did_not_come_to_drive_has_three_tries(
+    trips, deployments, tmp_path, commands
+):
+    commands.trips = trips
+    assert real_world.main(words(tmp_path)) == 0
+    assert len(commands.of('launch')) == deployments  # of two policies
+    drive = json.loads((tmp_path / TASK / 'h2o' / 'deployment' / 'drive.json').read_text())
+    assert drive.get('steps') == (0 if trips == 9 else None)
 
 
 @pytest.mark.parametrize(

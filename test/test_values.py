@@ -40,7 +40,7 @@ def test_a_step_counts_where_enough_of_its_return_was_seen():
     assert whole[:, 1].tolist() == [True] * 12 + [False] * 48
 
 
-@pytest.mark.parametrize('name', ['half_cheetah', 'walker2d'])
+@pytest.mark.parametrize('name', ['half_cheetah', 'walker2d', 'standing_still'])
 def test_robots_begin_where_something_was_observed(name):
     task = load_task(name)
     robots = make_simulator(task, batch=5, seed=1)
@@ -55,7 +55,7 @@ def test_robots_begin_where_something_was_observed(name):
 
 
 def test_a_robot_that_does_not_show_its_state_cannot_be_placed():
-    robots = make_simulator(load_task('standing_still'))
+    robots = make_simulator(load_task('standing_still'), 'standard')
     with pytest.raises(ConfigurationError, match='states that are not observed'):
         robots.begin_at(robots.observation)
 

@@ -58,12 +58,15 @@ def checkpoint_of(training: Path) -> Path | None:
 
 
 def has_driven(deployment: Path, policy: Path) -> bool:
-    """Say whether this policy was deployed to the end, and left its figures."""
+    """Say whether this policy was deployed to the end, drove, and left its figures.
+
+    Motors that went off before it drove, as on a busy machine, say nothing of the policy.
+    """
     path = deployment / DRIVE
     if not path.is_file():
         return False
     drive = read_drive(path)
-    if drive.get('stopped'):
+    if drive.get('stopped') or drive.get('steps') == 0:
         return False
     whose = drive.get('policy_hash')  # empty where no policy was served
     return not whose or whose == hashlib.sha256(policy.read_bytes()).hexdigest()

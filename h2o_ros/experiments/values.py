@@ -160,7 +160,9 @@ def main(arguments: list[str] | None = None) -> int:
     trainer = Trainer.load(options.checkpoint, None, task, recorded)
     print(f'after {trainer.updates:,} updates; means over steps of the exploring policy')
     some = np.random.default_rng(0).choice(len(recorded), RECORDED_ROWS)
-    starts = [None, recorded.observation[some]] if make_simulator(task).shows_its_state else [None]
+    starts: list[np.ndarray | None] = [None]
+    if all(make_simulator(task, model).shows_its_state for model in (SIMULATOR, REALITY)):
+        starts.append(recorded.observation[some])
     for start in starts:
         for model, gap in ((SIMULATOR, options.gap), (REALITY, 'none')):
             print(compare(trainer, model, gap, start), flush=True)

@@ -88,6 +88,16 @@ class Locomotion:
             mujoco.mj_forward(self.model, data)
         self._position[rows], self._velocity[rows] = position, velocity
 
+    @property
+    def shows_its_state(self) -> bool:
+        """True: what the tasks leave out is the way, on which nothing depends."""
+        return True
+
+    def placeable(self, observation: np.ndarray) -> np.ndarray:
+        """Say of which observations (N, O) no velocity was cut, (N,)."""
+        velocity = observation[:, np.asarray(self._observed) >= self.model.nq]
+        return (np.abs(velocity) < self._parameters.largest_velocity).all(1)
+
     def place_as_observed(self, observation: np.ndarray) -> None:
         """Put all robots where `observe` gives this (N, O), at the reference in what it lacks.
 

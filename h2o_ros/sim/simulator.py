@@ -10,7 +10,7 @@ import numpy as np
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.robot.description import SIMULATOR, check_model, robot_folder
 from h2o_ros.sim.gaps import NO_GAP, Gap, apply_gap, find_gap
-from h2o_ros.sim.locomotion import Locomotion, make_locomotion
+from h2o_ros.sim.locomotion import make_locomotion
 from h2o_ros.sim.wheel_legged import make_wheel_legged
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
@@ -42,6 +42,16 @@ class Robots(Protocol):
 
     def sensors(self) -> dict[str, np.ndarray]:
         """Return what the sensors read now, each (N,)."""
+
+    @property
+    def shows_its_state(self) -> bool:
+        """Whether what is observed tells how a robot will move."""
+
+    def placeable(self, observation: np.ndarray) -> np.ndarray:
+        """Say which observations (N, O) tell all of that, (N,)."""
+
+    def place_as_observed(self, observation: np.ndarray) -> None:
+        """Put all robots where `observe` gives this (N, O)."""
 
 
 class BatchedSimulator(Protocol):
@@ -107,14 +117,18 @@ class Simulator:
     @property
     def shows_its_state(self) -> bool:
         """Whether robots can be placed where something was observed."""
-        return isinstance(self.plant, Locomotion)
+        return self.plant.shows_its_state
+
+    def placeable(self, observation: np.ndarray) -> np.ndarray:
+        """Say at which observations (N, O) a robot moves on as what was observed there, (N,)."""
+        return self.plant.placeable(observation)
 
     def begin_at(self, observation: np.ndarray) -> None:
         """Begin an episode on every robot where it observes (N, O).
 
         ConfigurationError: what is observed is not all of this robot's state.
         """
-        if not isinstance(self.plant, Locomotion):
+        if not self.shows_its_state:
             raise ConfigurationError(
                 f'task {self.task.name}: its robots have states that are not observed, and cannot '
                 'be placed where something was observed'

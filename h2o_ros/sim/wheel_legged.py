@@ -12,6 +12,7 @@ from h2o_ros.sim.plants import IdealPlant, VirtualPlant
 from h2o_ros.task import Task
 
 START_FIELDS = ('theta', 'theta_dot', 'x', 'x_dot')
+MOVES_BY = {'theta', 'theta_dot', 'x_dot'}  # what the idealised robot's motion depends on
 
 
 class WheelLegged:
@@ -43,6 +44,24 @@ class WheelLegged:
             for name, draw in zip(START_FIELDS, draws, strict=True)
         }
         self.plant.reset(rows, start)
+
+    @property
+    def shows_its_state(self) -> bool:
+        """Whether this is the idealised robot, and its task leaves out nothing but the way.
+
+        A virtual robot has commands under way, legs and tyres that nobody observes.
+        """
+        return isinstance(self.plant, IdealPlant) and set(self._names) >= MOVES_BY
+
+    def placeable(self, observation: np.ndarray) -> np.ndarray:
+        """Say that robots which show their state can be placed at all of (N, O), (N,)."""
+        return np.full(len(observation), self.shows_its_state)
+
+    def place_as_observed(self, observation: np.ndarray) -> None:
+        """Put all robots where they observe (N, O), rolling without slip; unobserved x is 0."""
+        start = {name: np.zeros(self.batch) for name in START_FIELDS}
+        start |= dict(zip(self._names, observation.T.astype(np.float64), strict=True))
+        self.plant.reset(np.arange(self.batch), start)
 
     def advance(self, action: np.ndarray) -> None:
         """Hold the total torque (N, 1) N·m for one control period."""

@@ -1,0 +1,67 @@
+"""`h2o gap`: where the simulator is off, field by field, by recorded control steps.
+
+    h2o gap --bag runs/teleop
+    h2o gap --task half_cheetah --bag halfcheetah-medium-replay-v2 --gap gravity
+
+Each recorded step is made again in the simulator, from its recorded state and with its recorded
+action, and the two next states are compared: how far they differ, where most, and how much sooner
+or stronger an action works in the simulator. It takes seconds and no training.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from h2o_ros.data.recorded import load_recorded
+from h2o_ros.experiments.gap_report import draw_gap, gap_text
+from h2o_ros.experiments.number_types import at_least
+from h2o_ros.sim.disagreement import LEAST_ROWS, disagreement, effects, worst_regions
+from h2o_ros.sim.gaps import HELP
+from h2o_ros.task import load_task
+from h2o_ros.transitions import Transitions
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        'h2o gap', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--task', default='standing_still', help='name or path of its YAML file')
+    parser.add_argument(
+        '--bag',
+        default='',
+        help='bags, folders of takes or datasets, by commas; empty: the demonstration',
+    )
+    parser.add_argument('--gap', default='none', help=HELP)
+    parser.add_argument(
+        '--steps',
+        type=at_least(LEAST_ROWS),
+        default=20000,
+        help='recorded steps to make again, drawn at random (default: %(default)s)',
+    )
+    parser.add_argument('--picture', default='runs/gap.png', help='default: %(default)s')
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command."""
+    options = parse(arguments)
+    task = load_task(options.task)
+    recorded = load_recorded(options.bag, task)
+    print(recorded.report)
+    rows = recorded.transitions
+    found = disagreement(task, some_of(rows, options.steps), options.gap)
+    of_actions = effects(found, rows)
+    print(gap_text(found, of_actions, worst_regions(found)))
+    print(f'\npicture: {draw_gap(found, of_actions, Path(options.picture))}')
+    return 0
+
+
+def some_of(rows: Transitions, most: int) -> Transitions:
+    """Return all rows, or so many that are drawn at random, alike each time."""
+    if len(rows) <= most:
+        return rows
+    return rows.select(np.sort(np.random.default_rng(0).permutation(len(rows))[:most]))
