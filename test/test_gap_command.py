@@ -1,25 +1,24 @@
 """`h2o gap`: numbers by hand, a simulator held against itself and against another, the command."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from h2o_ros.cli import main
 from h2o_ros.data.d4rl import write_d4rl
 from h2o_ros.errors import ConfigurationError
-from h2o_ros.experiments.gap_report import gap_text
-from h2o_ros.sim.disagreement import (
-    LAGS,
-    Disagreement,
-    disagreement,
-    effects,
-    worst_regions,
-)
+from h2o_ros.experiments.gap_report import draw_gap, gap_text
+from h2o_ros.robot.balance import BalanceController
+from h2o_ros.sim.disagreement import LAGS, effects, field_errors, scores, worst_regions
+from h2o_ros.sim.one_step import Remade, remake
 from h2o_ros.sim.simulator import make_simulator
 from h2o_ros.task import load_task
 from h2o_ros.transitions import Transitions, concatenate
 
 TASK = load_task('moving_straight')  # theta, theta_dot, x_dot; torque
 FIELDS = TASK.observation_names
+ALL = 10**6
 
 
 def recorded(task, model='simulator', steps=60, batch=4, seed=1):
@@ -31,127 +30,230 @@ def recorded(task, model='simulator', steps=60, batch=4, seed=1):
     return concatenate([concatenate([r.select([i]) for r in rows]) for i in range(batch)])
 
 
-def made(rows=500, lag=2):
-    """Return steps in a row in which theta_dot changes by 0.5 times an action `lag` steps ago."""
+def made(rows=2000, lag=2, smooth=0.0, effect=0.5):
+    """Return steps in a row in which theta_dot changes by 0.5 times an action `lag` steps ago.
+
+    In the simulator it changes by `effect` times this step's action, and nothing else does.
+    smooth: how much of an action the next one keeps.
+    """
     generator = np.random.default_rng(0)
     action = generator.uniform(-1.0, 1.0, rows)
+    for step in range(1, rows):
+        action[step] = smooth * action[step - 1] + (1.0 - smooth) * action[step]
     change = np.zeros((rows, len(FIELDS)))
     change[lag:, 1] = 0.5 * action[: rows - lag]
     change[:, 0] = 0.1 * generator.normal(size=rows)
     state = np.vstack([np.zeros(len(FIELDS)), np.cumsum(change, 0)])
-    nothing = np.zeros(rows, bool)
-    return Transitions(
-        state[:-1], action[:, None], np.zeros(rows), state[1:], nothing, nothing.copy()
-    )
+    flags = np.zeros((2, rows), bool)
+    steps = Transitions(state[:-1], action[:, None], np.zeros(rows), state[1:], *flags)
+    error = -change
+    error[:, 1] += effect * action
+    error[:, 0] = 0.0
+    return Remade(TASK, steps, np.arange(rows), 0, error, np.array([[0.0, effect, 0.0]]))
 
 
 @pytest.mark.parametrize('name', ['standing_still', 'moving_straight', 'half_cheetah', 'walker2d'])
 def test_a_simulator_agrees_with_itself(name):
     task = load_task(name)
-    found = disagreement(task, recorded(task))
+    found = remake(task, recorded(task), ALL)
     assert len(found.rows) > 100
+    spread = field_errors(found).spread
     # Not all of a contact is observed: single steps differ.
-    assert np.median(np.abs(found.error) / found.change.std(0), 0).max() < 1e-3
+    assert np.median(np.abs(found.error) / spread, 0).max() < 1e-3
 
 
-def test_steps_from_velocities_that_were_cut_are_left_out():
+def test_an_exact_simulator_is_said_to_be_one(tmp_path):
+    found = remake(TASK, recorded(TASK), ALL)
+    errors = field_errors(found)
+    assert errors.agree and np.isnan(errors.by_state_and_action).all()
+    text = gap_text(found, errors, effects(found))
+    assert 'does what was recorded, but for rounding' in text and 'Most off' not in text
+    path = draw_gap(found, errors, effects(found), tmp_path / 'gap.png')
+    assert path.stat().st_size > 10_000
+
+
+def test_steps_that_cannot_be_made_again_are_left_out_before_some_are_drawn():
     task = load_task('walker2d')
     rows = recorded(task)
     cut = (np.abs(rows.observation) >= 10.0).any(1)  # Walker2d's observation ends there
-    assert 0 < cut.sum() < len(rows) - 100
-    found = disagreement(task, rows)
-    np.testing.assert_array_equal(found.rows.observation, rows.observation[~cut])
+    assert 0 < cut.sum() < len(rows) - 110
+    lost = np.flatnonzero(~cut)[5]  # a failure whose next observation a dataset does not hold
+    rows.terminated[lost], rows.next_observation[lost] = True, rows.observation[lost]
+    usable = ~cut & (np.arange(len(rows)) != lost)
+    found = remake(task, rows, 100)
+    assert found.left_out == len(rows) - usable.sum() and len(found.index) == 100
+    np.testing.assert_array_equal(found.recorded.observation, rows.observation[usable])
+    assert f'{found.left_out} left out' in gap_text(found, field_errors(found), effects(found))
 
 
 def test_numbers_by_hand():
-    rows = made()
-    change = rows.next_observation.astype(float) - rows.observation
-    error = np.zeros_like(change)
-    error[:, 1] = 0.3 * rows.action[:, 0] + 0.2  # linear, so wholly explained
-    error[:, 0] = np.where(np.arange(len(rows)) % 2, 0.1, -0.1)  # of nothing that is seen
-    found = Disagreement(TASK, rows, error)
-    assert found.size[1] == pytest.approx(
-        np.sqrt((error[:, 1] ** 2).mean()) / change[:, 1].std(), rel=1e-9
+    found = made()
+    found.error[:, 1] = 0.3 * found.rows.action[:, 0] + 0.2  # linear, so wholly explained
+    found.error[:, 0] = np.where(np.arange(2000) % 2, 0.1, -0.1)  # of nothing that is seen
+    errors = field_errors(found)
+    change = found.rows.next_observation.astype(float) - found.rows.observation
+    root = np.sqrt((found.error[:, 1] ** 2).mean())
+    assert errors.size[1] == pytest.approx(root / change[:, 1].std(), rel=1e-6)
+    assert errors.mean[1] == pytest.approx(0.2 + 0.3 * found.rows.action.mean(), abs=1e-6)
+    assert errors.by_state_and_action[1] == pytest.approx(1.0, abs=1e-6)
+    assert errors.by_state_and_action[0] < 0.02 and abs(errors.by_earlier[0]) < 0.02
+    parts = found.error[:, :2] / change[:, :2].std(0)  # x_dot never changes
+    np.testing.assert_allclose(scores(found), np.sqrt((parts**2).mean(1)), rtol=1e-6)
+
+
+def test_delay_is_told_from_what_is_linear_in_state_and_action():
+    errors = field_errors(made(lag=2))  # simulated 0.5 a[t], recorded 0.5 a[t - 2]
+    assert errors.by_state_and_action[1] == pytest.approx(0.5, abs=0.05)
+    assert errors.by_earlier[1] == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_field_that_never_changes_has_no_size(tmp_path):
+    found = made()
+    found.error[:, 2] = 0.02
+    errors = field_errors(found)
+    assert np.isnan(errors.size[2]) and errors.root[2] == pytest.approx(0.02)
+    row = next(
+        line for line in gap_text(found, errors, effects(found)).split('\n') if 'x_dot' in line
     )
-    assert found.linear_share[1] == pytest.approx(1.0, abs=1e-9)
-    assert found.linear_share[0] < 0.05
-    assert found.size[2] == 0.0 and found.linear_share[2] == 1.0  # a field that never changes
-    parts = error[:, :2] / change[:, :2].std(0)
-    expected = np.sqrt((parts**2).sum(1) / len(FIELDS))
-    np.testing.assert_allclose(found.score, expected)
+    assert row.endswith('| 0.02 | - | - | - |')
+    found.error[:, :2] = 0.0
+    assert not field_errors(found).agree, 'what moves in the simulator alone is a difference'
+    draw_gap(found, errors, effects(found), tmp_path / 'gap.png')
 
 
-@pytest.mark.parametrize('lag', range(LAGS))
-def test_when_an_action_acts(lag):
-    rows = made(lag=lag)
-    change = rows.next_observation.astype(float) - rows.observation
-    error = -change
-    error[:, 1] += 0.4 * rows.action[:, 0]  # the simulator: at once, and weaker
-    (effect,) = effects(Disagreement(TASK, rows, error), rows)
+@pytest.mark.parametrize('smooth', [0.0, 0.9])
+@pytest.mark.parametrize('lag', [0, 1, 5, LAGS - 1])
+def test_when_an_action_acts(lag, smooth):
+    (effect,) = effects(made(lag=lag, smooth=smooth, effect=0.4))
     assert (effect.action, FIELDS[effect.observation]) == (0, 'theta_dot')
-    assert effect.simulated == pytest.approx(0.4, abs=1e-6)
-    np.testing.assert_allclose(effect.recorded, 0.5 * np.eye(LAGS)[lag], atol=1e-5)
+    assert effect.simulated == pytest.approx(0.4)
+    np.testing.assert_allclose(effect.recorded, 0.5 * np.eye(LAGS)[lag], atol=1e-4)
+
+
+def test_the_simulated_effect_is_that_of_the_action_alone():
+    robots = make_simulator(TASK, batch=200)
+    balance = BalanceController(TASK)
+    rows = [robots.step(balance.act(robots.observation)) for _ in range(20)]
+    robots.begin_at(rows[10].observation)
+    more = robots.step(rows[10].action + 0.1)
+    inside = np.abs(rows[10].action[:, 0]) < TASK.action_upper[0] - 0.2
+    rise = (more.next_observation - rows[10].next_observation)[inside].mean(0) / 0.1
+    np.testing.assert_allclose(
+        remake(TASK, rows[10].select(inside), ALL).effect[0], rise, atol=1e-3
+    )
+    (effect,) = effects(remake(TASK, concatenate(rows), ALL))
+    assert FIELDS[effect.observation] == 'theta_dot'
+    assert effect.simulated == pytest.approx(rise[1], rel=0.1)
+    # The action follows from the state alone: what it does by itself cannot be seen.
+    assert np.isnan(effect.recorded).all()
+
+
+@pytest.mark.parametrize('action', [0.0, 0.5])
+def test_an_action_that_never_changes_tells_nothing(action, tmp_path):
+    found = made()
+    found.recorded.action[:] = action
+    (effect,) = effects(found)
+    assert np.isnan(effect.recorded).all()
+    text = gap_text(found, field_errors(found), [effect])
+    assert text.count('| - ') >= 8
+    draw_gap(found, field_errors(found), [effect], tmp_path / 'gap.png')
+
+
+def test_an_effect_within_its_own_doubt_is_not_told():
+    found = made(rows=150)
+    noise = 3.0 * np.random.default_rng(1).normal(size=150)
+    walk = np.cumsum(noise).astype(np.float32)
+    found.recorded.next_observation[:, 1] += walk
+    found.recorded.observation[1:, 1] = found.recorded.next_observation[:-1, 1]
+    (effect,) = effects(found)
+    assert np.isnan(effect.recorded).any()
 
 
 def test_steps_that_are_not_in_a_row_do_not_say_when_an_action_acts():
-    rows = made()
-    shuffled = rows.select(np.random.default_rng(1).permutation(len(rows)))
-    (effect,) = effects(Disagreement(TASK, shuffled, np.zeros((len(rows), 3))), shuffled)
-    assert np.isnan(effect.recorded).all()
+    found = made()
+    order = np.random.default_rng(1).permutation(len(found.recorded))
+    shuffled = replace(found, recorded=found.recorded.select(order))
+    assert np.isnan(effects(shuffled)[0].recorded).all()
+    assert np.isnan(field_errors(shuffled).by_earlier).all()
+    found.recorded.truncated[::3] = True  # nor do short episodes
+    assert np.isnan(effects(found)[0].recorded).all()
 
 
-def test_the_end_of_an_episode_parts_the_steps():
-    rows = made()
-    rows.truncated[::3] = True
-    (effect,) = effects(Disagreement(TASK, rows, np.zeros((len(rows), 3))), rows)
-    assert np.isnan(effect.recorded).all()
+def test_actions_count_as_far_as_the_task_allows_them():
+    rows = recorded(TASK)
+    rows.action[::2] = 9.0
+    found = remake(TASK, rows, ALL)
+    assert found.recorded.action.max() == TASK.action_upper[0] and rows.action.max() == 9.0
 
 
 def test_the_worst_region_comes_first():
-    rows = made()
-    error = np.full(rows.observation.shape, 1e-3)
-    error[rows.action[:, 0] > 0.8] = 1.0
-    regions = worst_regions(Disagreement(TASK, rows, error))
-    assert regions[0].name == 'torque' and regions[0].ratio > 5.0
-    assert 0.7 < regions[0].low < regions[0].high <= 1.0
+    found = made()
+    found.error[:] = 1e-3
+    found.error[found.rows.action[:, 0] > 0.8] = 1.0
+    regions = worst_regions(found)
+    assert regions[0].name == 'action torque' and regions[0].ratio > 5.0
+    assert 0.7 < regions[0].low < regions[0].high < 1.01
     assert [r.ratio for r in regions] == sorted((r.ratio for r in regions), reverse=True)
     assert 'x_dot' not in {region.name for region in regions}  # it never changes
 
 
-def test_nothing_is_said_of_regions_where_the_error_is_the_same_everywhere():
-    found = Disagreement(TASK, made(), np.ones((500, 3)))
-    assert 'about as far off everywhere' in gap_text(found, [], worst_regions(found))
-    exact = Disagreement(TASK, made(), np.zeros((500, 3)))
-    assert worst_regions(exact) == []
+def test_an_action_at_its_limit_is_a_region_of_its_own():
+    found = made()
+    action = found.recorded.action
+    action[:] = np.clip(2.0 * action, -1.0, 1.0)  # half of them at a limit
+    found.error[:] = 1e-3
+    found.error[action[:, 0] == 1.0] = 1.0
+    worst = worst_regions(found)[0]
+    assert worst.name == 'action torque' and worst.low == 1.0 and worst.high < 1.001
+
+
+def test_chance_is_no_region():
+    found = made()
+    found.error[:] = np.random.default_rng(2).normal(size=found.error.shape)
+    assert all(region.ratio < 1.2 for region in worst_regions(found))
+    assert 'about as far off everywhere' in gap_text(found, field_errors(found), effects(found))
+    few = replace(found, index=found.index[:200], error=found.error[:200])
+    assert worst_regions(few) is None
+    assert 'Too few steps' in gap_text(few, field_errors(few), effects(few))
 
 
 def test_too_strong_gravity_shows_in_the_vertical_velocity():
     task = load_task('half_cheetah')
-    found = disagreement(task, recorded(task, 'standard', 100), 'gravity')
-    worst = [task.observation_names[i] for i in np.argsort(-found.size)[:2]]
-    assert set(worst) == {'z', 'z_dot'}
+    found = remake(task, recorded(task, 'standard', 100), ALL, 'gravity')
+    errors = field_errors(found)
+    assert {task.observation_names[i] for i in np.argsort(-errors.size)[:2]} == {'z', 'z_dot'}
     z_dot = task.observation_names.index('z_dot')
     # 9.81 m/s² more for a control step of 0.05 s, less what the ground takes
-    assert -9.81 * task.period - 0.01 < found.error[:, z_dot].mean() < -0.1
-    assert found.linear_share[z_dot] > 0.5
+    assert -9.81 * task.period - 0.01 < errors.mean[z_dot] < -0.1
+    assert errors.by_state_and_action[z_dot] > 0.5
 
 
 def test_more_steps_than_robots_are_all_made(monkeypatch):
-    monkeypatch.setattr('h2o_ros.sim.disagreement.BATCH', 50)
     rows = recorded(TASK)
+    whole = remake(TASK, rows, ALL).error
+    monkeypatch.setattr('h2o_ros.sim.one_step.BATCH', 50)
     assert len(rows) % 50 != 0
-    whole = disagreement(TASK, rows).error
-    monkeypatch.undo()
-    np.testing.assert_allclose(whole, disagreement(TASK, rows).error, atol=1e-12)
+    np.testing.assert_allclose(remake(TASK, rows, ALL).error, whole, atol=1e-12)
 
 
 def test_the_command_names_field_and_effect_and_draws(tmp_path, capsys):
     picture = tmp_path / 'new' / 'gap.png'
     assert main(['gap', '--steps', '2000', '--picture', str(picture)]) == 0
     said = capsys.readouterr().out
-    assert '2,000 recorded control steps' in said
+    assert '2,000 of 99,999 recorded control steps' in said
     assert '| theta_dot (rad/s) |' in said and '| torque (N·m) |' in said
     assert f'picture: {picture}' in said and picture.stat().st_size > 20_000
+
+
+def test_the_shipped_demonstration_shows_the_robots_delay():
+    from h2o_ros.data.recorded import load_recorded
+
+    task = load_task('standing_still')
+    found = remake(task, load_recorded('', task).transitions, 2000)
+    (effect,) = effects(found)
+    of_all = np.abs(np.nan_to_num(effect.recorded))
+    assert of_all[:2].max() < 0.1 * abs(effect.simulated)  # delay and lag: 2 to 6 steps later
+    assert of_all[2:7].sum() > 0.8 * abs(effect.simulated)
 
 
 def test_a_dataset_in_a_wrong_simulator(tmp_path, capsys):
@@ -170,20 +272,35 @@ def test_a_dataset_in_a_wrong_simulator(tmp_path, capsys):
         (['--task', 'nothing'], 'nothing'),
         (['--bag', 'no/such/bag'], 'no/such/bag'),
         (['--gap', 'nothing'], 'nothing'),
-        (['--picture', '/proc/gap.png'], '--picture'),
+        (['--picture', '/proc/gap.png'], '/proc'),
         (['--picture', 'gap.xyz'], '--picture'),
+        (['--picture', 'gap'], '--picture'),
+        (['--picture', ''], '--picture'),
+        (['--picture', 'folder.png'], '--picture'),
     ],
 )
 def test_a_mistake_is_one_line(words, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / 'folder.png').mkdir()
     assert main(['gap', '--steps', '200', *words]) == 2
     said = capsys.readouterr().err
     assert said.startswith('error: ') and message in said and said.count('\n') == 1
 
 
-def test_too_short_a_recording_and_a_robot_with_hidden_states_are_refused():
-    with pytest.raises(ConfigurationError, match='30 recorded control steps'):
-        disagreement(TASK, made(30))
+def test_too_short_a_recording_is_refused():
+    with pytest.raises(ConfigurationError, match='60 usable of 60 recorded control steps'):
+        remake(TASK, recorded(TASK, batch=1), ALL)
+
+
+def test_what_is_not_observed_is_named():
     robots = make_simulator(TASK, 'standard')
-    with pytest.raises(ConfigurationError, match='states that are not observed'):
+    with pytest.raises(ConfigurationError, match='not observed .commands under way'):
         robots.begin_at(robots.observation)
+    for name, missing in (('half_cheetah', 'bshin_dot'), ('moving_straight', 'theta_dot')):
+        task = load_task(name)
+        fields = tuple(field for field in task.observation if field.name != missing)
+        robots = make_simulator(
+            replace(task, observation=fields, training_reset={}, evaluation_reset={})
+        )
+        with pytest.raises(ConfigurationError, match=rf'not observed \({missing}\)'):
+            robots.placeable(robots.observation)

@@ -133,13 +133,34 @@ def test_a_drive_that_a_person_ended_is_made_again(tmp_path, commands):
 
 @pytest.mark.parametrize(('trips', 'deployments'), [(1, 3), (2, 4), (9, 6)])
 def test_a_policy_that_did_not_come_to_drive_has_three_tries(
-    trips, deployments, tmp_path, commands
+    trips, deployments, tmp_path, commands, capsys
 ):
     commands.trips = trips
     assert real_world.main(words(tmp_path)) == 0
     assert len(commands.of('launch')) == deployments  # of two policies
     drive = json.loads((tmp_path / TASK / 'h2o' / 'deployment' / 'drive.json').read_text())
     assert drive.get('steps') == (0 if trips == 9 else None)
+    assert capsys.readouterr().out.count('did not drive: the driver tripped') == min(trips, 6)
+    assert real_world.main(words(tmp_path)) == 0
+    assert len(commands.of('launch')) == deployments  # not three more each time
+
+
+def test_another_policy_has_tries_of_its_own(tmp_path, commands):
+    commands.trips = 9
+    assert real_world.main(words(tmp_path)) == 0
+    commands.trips = 1
+    policy = tmp_path / TASK / 'h2o' / 'training' / 'policy.safetensors'
+    policy.write_text('another one')
+    assert real_world.main(words(tmp_path)) == 0
+    assert len(commands.of('launch')) == 6 + 2
+
+
+def test_a_policy_that_did_not_drive_without_a_fault_is_not_tried_again(tmp_path, commands):
+    assert real_world.main(words(tmp_path)) == 0
+    path = tmp_path / TASK / 'sac' / 'deployment' / 'drive.json'
+    path.write_text(json.dumps(json.loads(path.read_text()) | {'steps': 0}))
+    assert real_world.main(words(tmp_path)) == 0
+    assert len(commands.of('launch')) == 2
 
 
 @pytest.mark.parametrize(

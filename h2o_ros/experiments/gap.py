@@ -4,8 +4,8 @@
     h2o gap --task half_cheetah --bag halfcheetah-medium-replay-v2 --gap gravity
 
 Each recorded step is made again in the simulator, from its recorded state and with its recorded
-action, and the two next states are compared: how far they differ, where most, and how much sooner
-or stronger an action works in the simulator. It takes seconds and no training.
+action, and the two next states are compared: how far they differ, where most, and when an action
+works. It takes seconds and no training.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 from h2o_ros.data.recorded import load_recorded
+from h2o_ros.errors import ConfigurationError
 from h2o_ros.experiments.gap_report import draw_gap, gap_text
 from h2o_ros.experiments.number_types import at_least
-from h2o_ros.sim.disagreement import LEAST_ROWS, disagreement, effects, worst_regions
+from h2o_ros.report.output import prepare_output_folder
+from h2o_ros.sim.disagreement import effects, field_errors
 from h2o_ros.sim.gaps import HELP
+from h2o_ros.sim.one_step import LEAST_ROWS, remake
 from h2o_ros.task import load_task
-from h2o_ros.transitions import Transitions
+
+SMALL = 10**6  # bytes of a picture
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -49,19 +51,19 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command."""
     options = parse(arguments)
-    task = load_task(options.task)
+    task, picture = load_task(options.task), picture_file(options.picture)
     recorded = load_recorded(options.bag, task)
     print(recorded.report)
-    rows = recorded.transitions
-    found = disagreement(task, some_of(rows, options.steps), options.gap)
-    of_actions = effects(found, rows)
-    print(gap_text(found, of_actions, worst_regions(found)))
-    print(f'\npicture: {draw_gap(found, of_actions, Path(options.picture))}')
+    made = remake(task, recorded.transitions, options.steps, options.gap)
+    errors, of_actions = field_errors(made), effects(made)
+    print(gap_text(made, errors, of_actions))
+    print(f'\npicture: {draw_gap(made, errors, of_actions, picture)}')
     return 0
 
 
-def some_of(rows: Transitions, most: int) -> Transitions:
-    """Return all rows, or so many that are drawn at random, alike each time."""
-    if len(rows) <= most:
-        return rows
-    return rows.select(np.sort(np.random.default_rng(0).permutation(len(rows))[:most]))
+def picture_file(name: str) -> Path:
+    """Return the PNG file to write, its folder made; ConfigurationError where it cannot be."""
+    path = Path(name)
+    if path.suffix != '.png' or path.is_dir():
+        raise ConfigurationError(f'--picture {name!r}: expected the name of a .png file')
+    return prepare_output_folder(path.parent, SMALL) / path.name

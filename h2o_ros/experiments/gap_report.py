@@ -12,63 +12,84 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from h2o_ros.errors import ConfigurationError
-from h2o_ros.report.picture import BLUE, GREY, ORANGE, U_COLOURS, field_label, pick_state_fields
+from h2o_ros.report.picture import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    U_COLOURS,
+    field_label,
+    pick_state_fields,
+)
 from h2o_ros.report.text import format_unit
-from h2o_ros.sim.disagreement import LAGS, Disagreement, Effect, Region
+from h2o_ros.sim.disagreement import LAGS, Effect, FieldErrors, scores, worst_regions
+from h2o_ros.sim.one_step import Remade
 from h2o_ros.task import ActionField, ObservationField
 
-SIZE_INCHES, DPI = (16.0, 5.2), 100
+SIZE_INCHES, DPI = (16.0, 5.4), 100
 MOST_BARS = 8  # fields, the worst ones
+SHOWN_LAGS = LAGS - 4  # those left out keep later effects out of these
 SHOWN_REGIONS = 3
 LEAST_RATIO = 1.2  # of a region worth naming
-WHEN = ('of this step', *(f'of {lag} before' for lag in range(1, LAGS)))
 
 
-def gap_text(found: Disagreement, effects: Sequence[Effect], regions: Sequence[Region]) -> str:
-    """Return tables of the fields and of the actions' effects in Markdown, and where it is worst.
-
-    regions: the worst first.
-    """
-    steps = f'{len(found.rows):,} recorded control steps made again in the simulator'
-    parts = [steps, _field_table(found), _effect_table(found, effects), _where(regions)]
+def gap_text(made: Remade, errors: FieldErrors, effects: Sequence[Effect]) -> str:
+    """Return tables of the fields and of the actions' effects in Markdown, and what is worst."""
+    steps = f'{len(made.index):,} of {len(made.recorded):,} recorded control steps made again'
+    if made.left_out:
+        steps += (
+            f'; {made.left_out:,} left out, whose state was cut when it was observed or whose '
+            'next observation was not kept'
+        )
+    verdict = _where(made)
+    if errors.agree:
+        verdict = 'The simulator does what was recorded, but for rounding.'
+    parts = [steps, _field_table(made, errors), _effect_table(made, effects), verdict]
     return '\n\n'.join(parts)
 
 
-def _field_table(found: Disagreement) -> str:
+def _field_table(made: Remade, errors: FieldErrors) -> str:
     lines = [
         '| in one step | recorded change, deviation | simulator less recorded, mean | RMS '
-        '| RMS over deviation | linear in state and action |',
-        '|---' * 6 + '|',
+        '| RMS over deviation | linear in state and action | in earlier actions |',
+        '|---' * 7 + '|',
     ]
-    size, share, spread = found.size, found.linear_share, found.change.std(0)
-    mean, root = found.error.mean(0), np.sqrt((found.error**2).mean(0))
-    for column in np.argsort(-size):
+    for i in np.argsort(-np.nan_to_num(errors.size, nan=-1.0)):
         lines.append(
-            f'| {_name(found.task.observation[column])} | {spread[column]:.3g} '
-            f'| {mean[column]:+.2g} | {root[column]:.3g} '
-            f'| {size[column]:.0%} | {share[column]:.0%} |'
+            f'| {_name(made.task.observation[i])} | {errors.spread[i]:.3g} '
+            f'| {errors.mean[i]:+.2g} | {errors.root[i]:.3g} | {_percent(errors.size[i])} '
+            f'| {_percent(errors.by_state_and_action[i])} | {_percent(errors.by_earlier[i])} |'
         )
     return '\n'.join(lines)
 
 
-def _effect_table(found: Disagreement, effects: Sequence[Effect]) -> str:
+def _percent(share: float) -> str:
+    return '-' if np.isnan(share) else f'{share:.0%}'
+
+
+def _effect_table(made: Remade, effects: Sequence[Effect]) -> str:
+    later = ' | '.join(f'{lag} before' for lag in range(1, SHOWN_LAGS))
     lines = [
-        '| effect of one unit | on the change of | simulated | recorded: '
-        + ' | '.join(WHEN)
-        + ' |',
-        '|---' * (3 + LAGS) + '|',
+        f'| effect of one unit of action | on the change of | simulated | recorded: of this step '
+        f'| {later} |',
+        '|---' * (3 + SHOWN_LAGS) + '|',
     ]
     for effect in effects:
-        recorded = ' | '.join('-' if np.isnan(v) else f'{v:.2g}' for v in effect.recorded)
+        recorded = ' | '.join(
+            '-' if np.isnan(v) else f'{v:.2g}' for v in effect.recorded[:SHOWN_LAGS]
+        )
         lines.append(
-            f'| {_name(found.task.action[effect.action])} '
-            f'| {_name(found.task.observation[effect.observation])} '
+            f'| {_name(made.task.action[effect.action])} '
+            f'| {_name(made.task.observation[effect.observation])} '
             f'| {effect.simulated:.2g} | {recorded} |'
         )
     return '\n'.join(lines)
 
 
-def _where(regions: Sequence[Region]) -> str:
+def _where(made: Remade) -> str:
+    regions = worst_regions(made)
+    if regions is None:
+        return 'Too few steps to tell where the simulator is most off.'
     shown = [region for region in regions[:SHOWN_REGIONS] if region.ratio >= LEAST_RATIO]
     if not shown:
         return 'The simulator is about as far off everywhere.'
@@ -86,89 +107,110 @@ def _name(field: ObservationField | ActionField) -> str:
     return f'{field.name} ({unit})' if unit else field.name
 
 
-def draw_gap(found: Disagreement, effects: Sequence[Effect], path: Path) -> Path:
+def draw_gap(made: Remade, errors: FieldErrors, effects: Sequence[Effect], path: Path) -> Path:
     """Write the picture as a PNG and return its path; ConfigurationError where it cannot be."""
-    figure = Figure(
-        figsize=SIZE_INCHES, dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.06)
-    )
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.06)
+    figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout=layout)
     FigureCanvasAgg(figure)
-    figure.suptitle(
-        f'{found.task.name}: the simulator beside {len(found.rows):,} recorded steps',
-        fontsize=15, fontweight='bold',
-    )  # fmt: skip
+    title = f'{made.task.name}: the simulator beside {len(made.index):,} recorded steps'
+    figure.suptitle(title, fontsize=15, fontweight='bold')
     fields, places, actions = figure.subplots(1, 3, width_ratios=(1.0, 1.15, 1.0))
-    _draw_fields(fields, found)
-    _draw_places(places, found)
-    _draw_effect(actions, found, _largest(found, effects))
+    _draw_fields(fields, made, errors)
+    _draw_places(places, made, errors)
+    _draw_effect(actions, made, _largest(made, errors, effects))
     for axes in figure.axes:
         axes.tick_params(labelsize=11)
         axes.spines[['top', 'right']].set_visible(False)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=DPI)
-    except (OSError, ValueError) as err:
+    except OSError as err:
         raise ConfigurationError(
-            f'{path}: cannot be written ({err}); choose another .png file with --picture'
+            f'{path}: cannot be written ({err.strerror}); choose another file with --picture'
         ) from err
     return path
 
 
-def _draw_fields(axes: Axes, found: Disagreement) -> None:
-    """Draw how far off each field is, and which part of it a linear model could take away."""
-    shown = np.argsort(found.size)[-MOST_BARS:]
-    size = 100.0 * found.size[shown]
-    linear = size * found.linear_share[shown]
-    names = [found.task.observation[column].name for column in shown]
+def _draw_fields(axes: Axes, made: Remade, errors: FieldErrors) -> None:
+    """Draw how far off each field is, and how far when what is linear is taken away."""
+    shown = [i for i in np.argsort(errors.size) if not np.isnan(errors.size[i])][-MOST_BARS:]
+    names = [made.task.observation[i].name for i in shown]
+    size = 100.0 * errors.size[shown]
+    first = np.nan_to_num(errors.by_state_and_action[shown])
+    both = first + np.nan_to_num(errors.by_earlier[shown])
+    without_first = size * np.sqrt(np.clip(1.0 - first, 0.0, 1.0))
+    without_both = size * np.sqrt(np.clip(1.0 - both, 0.0, 1.0))
     axes.set_title('Error of one step', fontsize=13)
-    axes.barh(names, linear, color=ORANGE, label='linear in state and action')
-    axes.barh(names, size - linear, left=linear, color=GREY, label='the rest, sensor noise too')
+    axes.barh(names, size, color=ORANGE, label='linear in state and action')
+    axes.barh(names, without_first, color=GREEN, label='in earlier actions: delay, lag')
+    axes.barh(names, without_both, color=GREY, label='the rest, sensor noise')
     axes.set_xlabel("RMS, % of the recorded change's deviation", fontsize=12)
-    axes.legend(fontsize=11, loc='lower right', framealpha=0.9)  # beside the shortest bars
+    axes.set_xlim(0.0, max(1.05 * float(size.max(initial=0.0)), 1.0))
+    axes.legend(fontsize=10, loc='upper center', bbox_to_anchor=(0.4, -0.14), ncols=2)
 
 
-def _draw_places(axes: Axes, found: Disagreement) -> None:
+def _draw_places(axes: Axes, made: Remade, errors: FieldErrors) -> None:
     """Draw the mean error over two fields of the state."""
-    first, second = pick_state_fields(found.task)
+    first, second = pick_state_fields(made.task)
     axes.set_title('Where it is off', fontsize=13)
-    places = found.rows.observation[:, (first, second)]
+    if errors.agree:
+        _say(axes, 'nowhere')
+        return
+    places = made.rows.observation[:, (first, second)]
     low, high = np.percentile(places, (0.1, 99.9), axis=0)
     inside = ((places >= low) & (places <= high)).all(1)
     x, y = places[inside].T
     cells = axes.hexbin(
-        x, y, C=found.score[inside], gridsize=(34, 22), mincnt=3, reduce_C_function=np.mean,
+        x, y, C=scores(made)[inside], gridsize=(34, 22), mincnt=3, reduce_C_function=np.mean,
         cmap=U_COLOURS, linewidths=0.2,
     )  # fmt: skip
     means: np.ndarray = np.ma.compressed(np.ma.asarray(cells.get_array()))
     if len(means):
         cells.set_clim(*np.percentile(means, (2, 98)))
     axes.locator_params(axis='x', nbins=6)
-    axes.set_xlabel(field_label(found.task, first), fontsize=12)
-    axes.set_ylabel(field_label(found.task, second), fontsize=12)
+    axes.set_xlabel(field_label(made.task, first), fontsize=12)
+    axes.set_ylabel(field_label(made.task, second), fontsize=12)
     bar = axes.figure.colorbar(cells, ax=axes, extend='both', pad=0.02)
     bar.set_label('error, deviations of the recorded change', fontsize=12)
 
 
-def _draw_effect(axes: Axes, found: Disagreement, effect: Effect) -> None:
-    """Draw when an action works: at once in the simulator, later on a robot with delay."""
-    action = found.task.action[effect.action]
-    observation = found.task.observation[effect.observation]
-    axes.set_title(f'When {action.name} acts on {observation.name}', fontsize=13)
-    place = np.arange(LAGS)
-    simulated = np.where(place == 0, effect.simulated, 0.0)
-    axes.bar(place - 0.2, simulated, 0.38, color=BLUE, label='simulator')
-    axes.bar(place + 0.2, np.nan_to_num(effect.recorded), 0.38, color=ORANGE, label='recorded')
+def _draw_effect(axes: Axes, made: Remade, effect: Effect) -> None:
+    """Draw when an action acts: at once in the simulator, later on a robot with delay."""
+    action = made.task.action[effect.action]
+    observation = made.task.observation[effect.observation]
+    axes.set_title(f'When action {action.name} acts on {observation.name}', fontsize=13)
+    axes.bar(-0.2, effect.simulated, 0.38, color=BLUE, label='simulator')
+    recorded = effect.recorded[:SHOWN_LAGS]
+    known = np.flatnonzero(~np.isnan(recorded))
+    if len(known):
+        axes.bar(known + 0.2, recorded[known], 0.38, color=ORANGE, label='recorded')
+    else:
+        text = 'the recording does not tell:\nno steps in a row, or\nan action that only follows'
+        axes.text(
+            0.6, 0.5, text, transform=axes.transAxes, ha='center', va='center', fontsize=12,
+            color=GREY,
+        )  # fmt: skip
     axes.axhline(0.0, color='black', linewidth=0.8)
-    axes.set_xticks(place, ['same step', *(f'{lag} later' for lag in range(1, LAGS))])
-    per = format_unit(action.unit) or f'unit of {action.name}'
+    axes.set_xticks(range(SHOWN_LAGS))
+    axes.set_xlim(-0.7, SHOWN_LAGS - 0.3)
+    axes.set_xlabel('control steps later', fontsize=12)
+    per = format_unit(action.unit) or 'unit'
     axes.set_ylabel(f'change of {_name(observation)} per {per}', fontsize=12)
     axes.legend(fontsize=11, framealpha=0.9)
 
 
-def _largest(found: Disagreement, effects: Sequence[Effect]) -> Effect:
+def _largest(made: Remade, errors: FieldErrors, effects: Sequence[Effect]) -> Effect:
     """Return the effect that moves its field most, by the field's spread."""
-    spread = found.change.std(0)
-    actions = found.rows.action.std(0)
-    return max(
-        effects,
-        key=lambda e: abs(e.simulated) * actions[e.action] / max(spread[e.observation], 1e-12),
+    deviation = made.rows.action.std(0)
+
+    def moved(effect: Effect) -> float:
+        spread = errors.spread[effect.observation]
+        return abs(effect.simulated) * deviation[effect.action] / spread if spread else 0.0
+
+    return max(effects, key=moved)
+
+
+def _say(axes: Axes, text: str) -> None:
+    axes.text(
+        0.5, 0.5, text, transform=axes.transAxes, ha='center', va='center', fontsize=12, color=GREY
     )
+    axes.set_axis_off()

@@ -29,6 +29,7 @@ from h2o_ros.experiments.real_world_folder import (
     checkpoint_of,
     has_driven,
     is_trained,
+    never_drove,
     read_drive,
 )
 from h2o_ros.experiments.real_world_pictures import Deployment, draw_deployments, draw_recording
@@ -168,9 +169,7 @@ def deploy(
 ) -> Deployment:
     """Deploy one policy until it has driven once, fall or not; return what it did."""
     output = folder / 'deployment'
-    for _ in range(TRIES):
-        if has_driven(output, policy):
-            break
+    while not has_driven(output, policy, TRIES):
         set_aside(folder, [output.name])
         launch(
             'deploy_robot.launch.py',
@@ -183,6 +182,9 @@ def deploy(
             *OPEN_SHADOW,
         )
         demand(output / DRIVE)
+        if not never_drove(output):
+            break
+        print(f'{policy}: did not drive: {read_drive(output / DRIVE)["fault"]}', flush=True)
     return Deployment(algorithm, driven_by_policy(output, task), read_drive(output / DRIVE))
 
 

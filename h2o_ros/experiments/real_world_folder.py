@@ -57,17 +57,32 @@ def checkpoint_of(training: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def has_driven(deployment: Path, policy: Path) -> bool:
+def has_driven(deployment: Path, policy: Path, tries: int) -> bool:
     """Say whether this policy was deployed to the end, drove, and left its figures.
 
-    Motors that went off before it drove, as on a busy machine, say nothing of the policy.
+    Motors that went off before it drove, as on a busy machine, say nothing of the policy; `tries`
+    such deployments in all are enough.
     """
     path = deployment / DRIVE
     if not path.is_file():
         return False
     drive = read_drive(path)
-    if drive.get('stopped') or drive.get('steps') == 0:
+    if drive.get('stopped') or not _is_of(drive, policy):
         return False
+    earlier = sorted(deployment.parent.glob(f'earlier-*/{deployment.name}'))
+    failed = [each for each in (*earlier, deployment) if never_drove(each)]
+    of_it = [each for each in failed if _is_of(read_drive(each / DRIVE), policy)]
+    return not never_drove(deployment) or len(of_it) >= tries
+
+
+def never_drove(deployment: Path) -> bool:
+    """Say whether the motors went off in a deployment before its policy drove."""
+    path = deployment / DRIVE
+    drive = read_drive(path) if path.is_file() else {}
+    return bool(drive.get('fault')) and drive.get('steps') == 0
+
+
+def _is_of(drive: Mapping[str, Any], policy: Path) -> bool:
     whose = drive.get('policy_hash')  # empty where no policy was served
     return not whose or whose == hashlib.sha256(policy.read_bytes()).hexdigest()
 

@@ -1,7 +1,7 @@
-"""Where a simulator disagrees with recordings: every recorded control step is made again in it.
+"""Where a simulator disagrees with recordings: what of its errors follows from what, and where.
 
-No learner is needed, and numbers are in the units of the fields. What the sensors add to the
-recording is in them, too.
+All regressions are linear. What sensors add to the recording is in these numbers, too: in the
+changes, and in the state from which a step is made again.
 """
 
 from __future__ import annotations
@@ -10,62 +10,52 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from h2o_ros.errors import ConfigurationError
-from h2o_ros.robot.description import SIMULATOR
-from h2o_ros.sim.simulator import make_simulator
-from h2o_ros.task import ActionField, ObservationField, Task
+from h2o_ros.sim.one_step import LEAST_ROWS, Remade
+from h2o_ros.task import ActionField, ObservationField
 from h2o_ros.transitions import Transitions
 
-BATCH = 4096  # robots at once
-LAGS = 4  # actions whose effect is looked for: this step's and those before
-LEAST_ROWS = 100
+LAGS = 12  # actions whose effect is looked for: this step's and those before
+MOST_FITTED = 100_000  # steps of a regression
 PARTS = 10  # of a field's range, with as many steps each
+OWN_SHARE = 1e-3  # of an action's variance that nothing else tells, at least, to see its effect
+LEAST_PRECISE = 0.25  # standard error of an effect over the simulated one's size, at most
+NEGLIGIBLE = 1e-3  # error over the recorded change's deviation: rounding
+RIDGE = 1e-9  # added to the variance of scaled inputs, so that what depends on others is found
+CERTAIN = 3.0  # standard errors by which a region's mean differs
 
 
 @dataclass(frozen=True)
-class Disagreement:
-    """N recorded steps and what the simulator made of them.
+class FieldErrors:
+    """The simulator's errors in each observation field, (O,) each, in the field's unit.
 
-    error: simulated less recorded next observation (N, O), in the fields' units.
+    spread: standard deviation of the recorded change in one step. mean, root: mean and root mean
+    square of simulated less recorded next observation. size: root over spread, NaN where the field
+    never changes. by_state_and_action: share of the squared error that a linear function of the
+    step's state and action explains; by_earlier: what the LAGS - 1 actions before explain besides.
+    NaN where that cannot be told.
     """
 
-    task: Task
-    rows: Transitions
-    error: np.ndarray
+    spread: np.ndarray
+    mean: np.ndarray
+    root: np.ndarray
+    size: np.ndarray
+    by_state_and_action: np.ndarray
+    by_earlier: np.ndarray
 
     @property
-    def change(self) -> np.ndarray:
-        """What really changed in each step, (N, O)."""
-        return _change(self.rows)
-
-    @property
-    def size(self) -> np.ndarray:
-        """Root mean square of the error over that of the recorded change about its mean, (O,)."""
-        spread = self.change.std(0)
-        root = np.sqrt((self.error**2).mean(0))
-        return root / np.where(spread > 0.0, spread, 1.0)
-
-    @property
-    def score(self) -> np.ndarray:
-        """Each step's error, in spreads of the recorded change, over all fields (N,)."""
-        spread = self.change.std(0)
-        return np.sqrt(((self.error / np.where(spread > 0.0, spread, 1.0)) ** 2).mean(1))
-
-    @property
-    def linear_share(self) -> np.ndarray:
-        """Share (O,) of the squared error that a constant, state and action explain linearly."""
-        inputs = _inputs(self.rows)
-        rest = self.error - inputs @ _fit(inputs, self.error)
-        total = (self.error**2).mean(0)
-        return 1.0 - (rest**2).mean(0) / np.where(total > 0.0, total, 1.0)
+    def agree(self) -> bool:
+        """Whether the simulator does what was recorded, but for rounding."""
+        appeared = np.isnan(self.size) & (self.root > 0.0)
+        return not ((self.size > NEGLIGIBLE) | appeared).any()
 
 
 @dataclass(frozen=True)
 class Effect:
     """What one unit of an action does to the change of an observation field in one step.
 
-    recorded: of this step's action, of the one before it, ... (LAGS,), NaN where the recording has
-    no steps in a row. simulated: of this step's; those before it have none.
+    simulated: of this step's action, those before it have none. recorded: of this step's action,
+    of the one before it, ... (LAGS,), NaN where that cannot be told: the recording has no steps in
+    a row, or the action followed from state and earlier actions.
     """
 
     action: int
@@ -76,7 +66,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Region:
-    """A part of a field's range with PARTS-th of the steps, and its mean score over all steps'."""
+    """A part of a field's range, and the mean error there over that of all steps."""
 
     name: str
     unit: str
@@ -85,73 +75,111 @@ class Region:
     ratio: float
 
 
-def disagreement(task: Task, rows: Transitions, gap: str = 'none') -> Disagreement:
-    """Make each recorded step again in the simulator, from its state and with its action.
-
-    Steps from observations that do not tell the whole state are left out, as where a velocity was
-    cut. ConfigurationError: too few steps, or no observation tells the simulator's state.
-    """
-    one = make_simulator(task, SIMULATOR, gap=gap)
-    if one.shows_its_state:
-        rows = rows.select(one.placeable(rows.observation))
-    if len(rows) < LEAST_ROWS:
-        raise ConfigurationError(
-            f'{len(rows)} recorded control steps, of which at least {LEAST_ROWS} are needed; '
-            'record longer'
-        )
-    batch = min(len(rows), BATCH)
-    robots = make_simulator(task, SIMULATOR, batch, gap=gap)
-    reached = np.empty(rows.next_observation.shape)
-    for start in range(0, len(rows), batch):
-        part = np.arange(start, min(start + batch, len(rows)))
-        filled = np.resize(part, batch)
-        robots.begin_at(rows.observation[filled])
-        made = robots.step(rows.action[filled])
-        reached[part] = made.next_observation[: len(part)]
-    return Disagreement(task, rows, reached - rows.next_observation)
+def field_errors(made: Remade) -> FieldErrors:
+    """Return how far off each field is, and what of that is linear."""
+    rows, error = made.rows, made.error
+    spread, root = _change(rows).std(0), np.sqrt((error**2).mean(0))
+    size = np.divide(root, spread, out=np.full_like(root, np.nan), where=spread > 0.0)
+    inputs = _inputs(rows)
+    first, besides = _explained(inputs, error), np.full_like(root, np.nan)
+    follows = np.isin(made.index, _in_a_row(made.recorded))
+    if follows.sum() >= LEAST_ROWS:
+        more = _with_earlier(made.recorded, made.index[follows])
+        besides = _explained(more, error[follows])
+        besides -= _explained(more[:, : inputs.shape[1]], error[follows])
+    untold = ~(size > NEGLIGIBLE)
+    first[untold] = besides[untold] = np.nan
+    return FieldErrors(spread, error.mean(0), root, size, first, besides)
 
 
-def effects(found: Disagreement, recorded: Transitions) -> list[Effect]:
-    """Return, for each action field, its effect on what it moves most in the simulator.
+def scores(made: Remade) -> np.ndarray:
+    """Return each step's error in spreads of the recorded change, over all fields, (N,)."""
+    spread = _change(made.rows).std(0)
+    moving = spread > 0.0
+    return np.sqrt(((made.error[:, moving] / spread[moving]) ** 2).mean(1))
 
-    By linear regression of the change on state and actions. recorded: steps in their order, for
-    the actions before each.
-    """
-    names, o = found.task.action_names, len(found.task.observation)
-    inputs, spread = _inputs(found.rows), found.change.std(0)
-    simulated = _fit(inputs, found.error + found.change)[-len(names) :]
-    moved = (np.abs(simulated) / np.where(spread > 0.0, spread, np.inf)).argmax(1)
-    in_a_row = _rows_after_others(recorded)
-    lagged: np.ndarray = np.full((LAGS, len(names), o), np.nan)
-    if len(in_a_row) >= LEAST_ROWS:
-        earlier = [recorded.action[in_a_row - lag] for lag in range(1, LAGS)]
-        chosen = recorded.select(in_a_row)
-        fitted = _fit(np.column_stack([_inputs(chosen), *earlier]), _change(chosen))
-        lagged = fitted[-LAGS * len(names) :].reshape(lagged.shape)
+
+def effects(made: Remade) -> list[Effect]:
+    """Return, for each action field, its effect on what it moves most in the simulator."""
+    spread = _change(made.rows).std(0)
+    moved = np.divide(
+        np.abs(made.effect), spread, out=np.zeros_like(made.effect), where=spread > 0.0
+    ).argmax(1)
+    simulated = made.effect[np.arange(len(moved)), moved]
+    recorded = _recorded_effects(made)[:, np.arange(len(moved)), moved]
     return [
-        Effect(action, field, lagged[:, action, field], float(simulated[action, field]))
+        Effect(action, int(field), recorded[:, action], float(simulated[action]))
         for action, field in enumerate(moved)
     ]
 
 
-def worst_regions(found: Disagreement) -> list[Region]:
-    """Return, for each field of state and action, the part in which the simulator is most off.
+def _recorded_effects(made: Remade) -> np.ndarray:
+    """Return what each action, of this step and those before, does to each change (LAGS, A, O)."""
+    actions, o = made.effect.shape
+    shape = (LAGS, actions, o)
+    chosen = _in_a_row(made.recorded)
+    if len(chosen) > MOST_FITTED:
+        chosen = np.sort(np.random.default_rng(0).permutation(chosen)[:MOST_FITTED])
+    if len(chosen) < LEAST_ROWS + 1 + o + LAGS * actions:
+        return np.full(shape, np.nan)
+    inputs = _with_earlier(made.recorded, chosen)[:, 1:]
+    fitted, doubt, own = _regression(inputs, _change(made.recorded.select(chosen)))
+    certain = doubt[o:].reshape(shape) <= LEAST_PRECISE * np.abs(made.effect)
+    certain &= own[o:].reshape(LAGS, actions, 1) >= OWN_SHARE
+    return np.where(certain, fitted[o:].reshape(shape), np.nan)
 
-    The worst comes first. A field whose parts cannot be told apart has none.
+
+def _regression(
+    inputs: np.ndarray, outputs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fit outputs (N, O) to a constant and inputs (N, I) that may depend on each other.
+
+    Returns coefficients (I, O), their standard errors, and the share of each input's variance that
+    the others do not tell (I,), about 0 for one that does not vary.
     """
-    score, regions = found.score, []
-    task = found.task
-    entries: list[ObservationField | ActionField] = [*task.observation, *task.action]
-    for entry, values in zip(entries, _inputs(found.rows)[:, 1:].T, strict=True):
-        edges = np.quantile(values, np.linspace(0.0, 1.0, PARTS + 1))
-        if not (np.diff(edges) > 0.0).all() or not score.any():
+    inputs, outputs = inputs - inputs.mean(0), outputs - outputs.mean(0)
+    deviation = inputs.std(0)
+    unit = np.where(deviation > 0.0, deviation, np.inf)[:, None]
+    scaled = inputs / unit.T
+    correlation = scaled.T @ scaled / len(scaled)
+    inverse = np.linalg.inv(correlation + RIDGE * np.eye(len(correlation)))
+    fitted = inverse @ (scaled.T @ outputs) / len(scaled)
+    left = (outputs - scaled @ fitted).std(0)
+    inflation = np.diag(inverse)
+    doubt = np.sqrt(inflation / len(scaled))[:, None] * left
+    return fitted / unit, doubt / unit, 1.0 / inflation
+
+
+def worst_regions(made: Remade) -> list[Region] | None:
+    """Return, for each field of state and action, the part in which the error is largest.
+
+    The worst comes first. Those are left out whose difference may be chance, and all of a field
+    that does not vary; None where no field does, or too few steps do.
+    """
+    score, regions, told = scores(made), [], False
+    entries: list[ObservationField | ActionField] = [*made.task.observation, *made.task.action]
+    for column, (entry, values) in enumerate(zip(entries, _inputs(made.rows).T[1:], strict=True)):
+        edges = _edges(values)
+        if len(edges) < 3 or len(values) < LEAST_ROWS * PARTS:
             continue
-        part = np.clip(np.searchsorted(edges, values, 'right') - 1, 0, PARTS - 1)
-        means = np.bincount(part, score, PARTS) / np.bincount(part, minlength=PARTS)
-        worst = int(means.argmax())
-        ratio = float(means[worst] / score.mean())
-        regions.append(Region(entry.name, entry.unit, edges[worst], edges[worst + 1], ratio))
-    return sorted(regions, key=lambda region: -region.ratio)
+        told = True
+        part = np.clip(np.searchsorted(edges, values, 'right') - 1, 0, len(edges) - 2)
+        count = np.bincount(part, minlength=len(edges) - 1)
+        mean = np.bincount(part, score, len(count)) / np.maximum(count, 1)
+        worst = int(mean.argmax())
+        doubt = score[part == worst].std() / np.sqrt(count[worst])
+        if mean[worst] - score.mean() > CERTAIN * doubt:
+            name = entry.name if column < len(made.task.observation) else f'action {entry.name}'
+            ratio = float(mean[worst] / score.mean())
+            regions.append(Region(name, entry.unit, edges[worst], edges[worst + 1], ratio))
+    return sorted(regions, key=lambda region: -region.ratio) if told else None
+
+
+def _edges(values: np.ndarray) -> np.ndarray:
+    """Return edges between parts of as many values each; one that many have is a part alone."""
+    edges = np.quantile(values, np.linspace(0.0, 1.0, PARTS + 1))
+    often = [edge for edge in np.unique(edges) if (values == edge).mean() >= 1.0 / PARTS]
+    return np.unique([*edges, *np.nextafter(often, np.inf)])
 
 
 def _change(rows: Transitions) -> np.ndarray:
@@ -163,13 +191,21 @@ def _inputs(rows: Transitions) -> np.ndarray:
     return np.column_stack([np.ones(len(rows)), rows.observation, rows.action]).astype(np.float64)
 
 
-def _fit(inputs: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    """Return the coefficients of least squares, (inputs, outputs)."""
-    return np.linalg.lstsq(inputs, outputs, rcond=None)[0]
+def _with_earlier(rows: Transitions, index: np.ndarray) -> np.ndarray:
+    """Return a constant, state, and the actions of this step and of those before, newest first."""
+    earlier = [rows.action[index - lag] for lag in range(1, LAGS)]
+    return np.column_stack([_inputs(rows.select(index)), *earlier])
 
 
-def _rows_after_others(rows: Transitions) -> np.ndarray:
-    """Return the rows that LAGS - 1 others of the same episode come right before."""
+def _explained(inputs: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Return the share (O,) of the squared error that a linear function of the inputs explains."""
+    rest = error - inputs @ np.linalg.lstsq(inputs, error, rcond=None)[0]
+    total = (error**2).mean(0)
+    return 1.0 - (rest**2).mean(0) / np.where(total > 0.0, total, 1.0)
+
+
+def _in_a_row(rows: Transitions) -> np.ndarray:
+    """Return the steps that LAGS - 1 others of the same episode come right before."""
     ends = rows.terminated | rows.truncated
     joined = (rows.next_observation[:-1] == rows.observation[1:]).all(1) & ~ends[:-1]
     after = np.arange(LAGS - 1, len(rows))

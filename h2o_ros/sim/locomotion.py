@@ -88,10 +88,11 @@ class Locomotion:
             mujoco.mj_forward(self.model, data)
         self._position[rows], self._velocity[rows] = position, velocity
 
-    @property
-    def shows_its_state(self) -> bool:
-        """True: what the tasks leave out is the way, on which nothing depends."""
-        return True
+    def hidden_states(self) -> list[str]:
+        """Name the joints' positions and velocities that are not observed, but for the way."""
+        columns = _columns(self.model).items()
+        seen = {self._x, *self._observed}
+        return [name for name, column in columns if column not in seen]
 
     def placeable(self, observation: np.ndarray) -> np.ndarray:
         """Say of which observations (N, O) no velocity was cut, (N,)."""

@@ -43,12 +43,11 @@ class Robots(Protocol):
     def sensors(self) -> dict[str, np.ndarray]:
         """Return what the sensors read now, each (N,)."""
 
-    @property
-    def shows_its_state(self) -> bool:
-        """Whether what is observed tells how a robot will move."""
+    def hidden_states(self) -> list[str]:
+        """Name what a robot's motion depends on and its observation does not tell."""
 
     def placeable(self, observation: np.ndarray) -> np.ndarray:
-        """Say which observations (N, O) tell all of that, (N,)."""
+        """Say which observations (N, O) were not cut, (N,)."""
 
     def place_as_observed(self, observation: np.ndarray) -> None:
         """Put all robots where `observe` gives this (N, O)."""
@@ -117,10 +116,14 @@ class Simulator:
     @property
     def shows_its_state(self) -> bool:
         """Whether robots can be placed where something was observed."""
-        return self.plant.shows_its_state
+        return not self.plant.hidden_states()
 
     def placeable(self, observation: np.ndarray) -> np.ndarray:
-        """Say at which observations (N, O) a robot moves on as what was observed there, (N,)."""
+        """Say at which observations (N, O) a robot moves on as what was observed there, (N,).
+
+        ConfigurationError: what is observed is not all of this robot's state.
+        """
+        self._demand_that_it_shows_its_state()
         return self.plant.placeable(observation)
 
     def begin_at(self, observation: np.ndarray) -> None:
@@ -128,11 +131,7 @@ class Simulator:
 
         ConfigurationError: what is observed is not all of this robot's state.
         """
-        if not self.shows_its_state:
-            raise ConfigurationError(
-                f'task {self.task.name}: its robots have states that are not observed, and cannot '
-                'be placed where something was observed'
-            )
+        self._demand_that_it_shows_its_state()
         self.plant.place_as_observed(observation)
         self._ages[:] = 0
         self._observation = self.plant.observe()
@@ -183,6 +182,14 @@ class Simulator:
         """Return what the gap makes of the action (N, A), float64."""
         speed = self.plant.speed() if self._gap.velocity_offset else None
         return self._gap.disturb(action.astype(np.float64), speed, self._generator)
+
+    def _demand_that_it_shows_its_state(self) -> None:
+        if hidden := self.plant.hidden_states():
+            raise ConfigurationError(
+                f'task {self.task.name}: its robots have states that are not observed '
+                f'({", ".join(hidden)}), and cannot be placed where something was observed; '
+                'observe them, or take the simulator in place of a virtual robot'
+            )
 
     def _restart(self, rows: np.ndarray) -> None:
         self.plant.restart(rows, self._generator)

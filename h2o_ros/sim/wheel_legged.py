@@ -12,7 +12,8 @@ from h2o_ros.sim.plants import IdealPlant, VirtualPlant
 from h2o_ros.task import Task
 
 START_FIELDS = ('theta', 'theta_dot', 'x', 'x_dot')
-MOVES_BY = {'theta', 'theta_dot', 'x_dot'}  # what the idealised robot's motion depends on
+MOVES_BY = ('theta', 'theta_dot', 'x_dot')  # what the idealised robot's motion depends on
+HIDDEN = ('commands under way', 'legs', 'tyres')  # what a virtual robot has besides
 
 
 class WheelLegged:
@@ -45,17 +46,14 @@ class WheelLegged:
         }
         self.plant.reset(rows, start)
 
-    @property
-    def shows_its_state(self) -> bool:
-        """Whether this is the idealised robot, and its task leaves out nothing but the way.
-
-        A virtual robot has commands under way, legs and tyres that nobody observes.
-        """
-        return isinstance(self.plant, IdealPlant) and set(self._names) >= MOVES_BY
+    def hidden_states(self) -> list[str]:
+        """Name what a robot's motion depends on and is not observed."""
+        hidden = [name for name in MOVES_BY if name not in self._names]
+        return hidden + list(HIDDEN if isinstance(self.plant, VirtualPlant) else ())
 
     def placeable(self, observation: np.ndarray) -> np.ndarray:
-        """Say that robots which show their state can be placed at all of (N, O), (N,)."""
-        return np.full(len(observation), self.shows_its_state)
+        """Say that robots without hidden states can be placed at all of (N, O), (N,)."""
+        return np.ones(len(observation), bool)
 
     def place_as_observed(self, observation: np.ndarray) -> None:
         """Put all robots where they observe (N, O), rolling without slip; unobserved x is 0."""
