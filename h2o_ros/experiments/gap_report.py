@@ -20,6 +20,7 @@ from h2o_ros.report.picture import (
     U_COLOURS,
     field_label,
     pick_state_fields,
+    tidy_axes,
 )
 from h2o_ros.report.text import format_unit
 from h2o_ros.sim.disagreement import LAGS, Effect, FieldErrors, scores, worst_regions
@@ -118,9 +119,7 @@ def draw_gap(made: Remade, errors: FieldErrors, effects: Sequence[Effect], path:
     _draw_fields(fields, made, errors)
     _draw_places(places, made, errors)
     _draw_effect(actions, made, _largest(made, errors, effects))
-    for axes in figure.axes:
-        axes.tick_params(labelsize=11)
-        axes.spines[['top', 'right']].set_visible(False)
+    tidy_axes(figure)
     try:
         figure.savefig(path, dpi=DPI)
     except OSError as err:

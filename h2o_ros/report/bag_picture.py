@@ -26,6 +26,7 @@ from h2o_ros.report.picture import (
     U_COLOURS,
     field_label,
     pick_state_fields,
+    tidy_axes,
 )
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions, concatenate
@@ -56,9 +57,7 @@ def draw_bags(title: str, bags: Sequence[BagFigures], task: Task, path: str | Pa
     curve = bottom.subplots()
     _draw_course(curve, rows, drivers, task)
     _mark_bags(curve, found, task)
-    for axes in figure.axes:
-        axes.tick_params(labelsize=11)
-        axes.spines[['top', 'right']].set_visible(False)
+    tidy_axes(figure)
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

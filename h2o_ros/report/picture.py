@@ -69,12 +69,17 @@ def draw_run(figures: RunFigures, path: str | Path) -> Path:
     _draw_learning(curve, survival, figures)
     _draw_gap(middle.subplots(), figures)
     _draw_episodes(list(right.subplots(2, 1, sharex=True)), figures)
-    for axes in figure.axes:
-        axes.tick_params(labelsize=11)
-        axes.spines[['top', 'right']].set_visible(False)
+    tidy_axes(figure)
     path = Path(path)
     figure.savefig(path, dpi=DPI)
     return path
+
+
+def tidy_axes(figure: Figure) -> None:
+    """Give all panels labels of one size, and no frame above and at the right."""
+    for axes in figure.axes:
+        axes.tick_params(labelsize=11)
+        axes.spines[['top', 'right']].set_visible(False)
 
 
 def pick_state_fields(task: Task) -> tuple[int, int]:
