@@ -228,6 +228,16 @@ def test_too_strong_gravity_shows_in_the_vertical_velocity():
     assert errors.by_state_and_action[z_dot] > 0.5
 
 
+def test_noise_on_the_joints_does_not_hide_what_an_action_does():
+    task = load_task('half_cheetah')
+    rows = recorded(task, steps=100)
+    rows.action[:] *= 0.5  # far from the limits, where noise would be cut
+    quiet, noisy = remake(task, rows, ALL).effect, remake(task, rows, ALL, 'joint_noise').effect
+    pose = [task.observation_names.index(name) for name in task.action_names]
+    own = np.arange(len(pose)), pose
+    np.testing.assert_allclose(noisy[own], quiet[own], rtol=0.5)
+
+
 def test_more_steps_than_robots_are_all_made(monkeypatch):
     rows = recorded(TASK)
     whole = remake(TASK, rows, ALL).error

@@ -15,6 +15,7 @@ from h2o_ros.transitions import Transitions
 BATCH = 256  # robots at once; each of MuJoCo's takes half a megabyte
 LEAST_ROWS = 100
 PROBES = 1000  # steps at which an action is changed, to see what it does
+SEED = 0  # of a gap's noise
 PROBE = 0.02  # of an action's range, up and down
 
 
@@ -80,7 +81,11 @@ def _effect(robots: Simulator, rows: Transitions) -> np.ndarray:
 
 
 def _reached(robots: Simulator, observation: np.ndarray, action: np.ndarray) -> np.ndarray:
-    """Return the next observations (N, O) float64 of N states under N actions."""
+    """Return the next observations (N, O) float64 of N states under N actions.
+
+    A gap's noise is the same at each call, so that two of them differ by their actions alone.
+    """
+    robots.reset(SEED)
     reached = np.empty(observation.shape)
     for start in range(0, len(observation), robots.batch):
         part = np.arange(start, min(start + robots.batch, len(observation)))
