@@ -302,6 +302,24 @@ def test_too_short_a_recording_is_refused():
         remake(TASK, recorded(TASK, batch=1), ALL)
 
 
+def test_a_recording_of_nothing_is_refused():
+    rows = recorded(TASK)
+    rows.next_observation[:] = rows.observation
+    with pytest.raises(ConfigurationError, match='never change'):
+        remake(TASK, rows, ALL)
+
+
+def test_many_inputs_explain_nothing_by_chance():
+    task = load_task('half_cheetah')  # 23 inputs, 66 more with earlier actions
+    found = remake(task, recorded(task, 'standard', steps=150), ALL)
+    found.error[:] = np.random.default_rng(0).normal(size=found.error.shape)
+    errors = field_errors(found)
+    assert np.abs(errors.by_state_and_action).max() < 0.1
+    assert np.abs(errors.by_earlier).max() < 0.15
+    few = replace(found, index=found.index[:150], error=found.error[:150])
+    assert np.isnan(field_errors(few).by_earlier).all()
+
+
 def test_what_is_not_observed_is_named():
     robots = make_simulator(TASK, 'standard')
     with pytest.raises(ConfigurationError, match='not observed .commands under way'):

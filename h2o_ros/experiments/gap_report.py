@@ -65,7 +65,7 @@ def _field_table(made: Remade, errors: FieldErrors) -> str:
 
 
 def _percent(share: float) -> str:
-    return '-' if np.isnan(share) else f'{share:.0%}'
+    return '-' if np.isnan(share) else f'{max(share, 0.0):.0%}'
 
 
 def _effect_table(made: Remade, effects: Sequence[Effect]) -> str:

@@ -198,10 +198,16 @@ def _with_earlier(rows: Transitions, index: np.ndarray) -> np.ndarray:
 
 
 def _explained(inputs: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """Return the share (O,) of the squared error that a linear function of the inputs explains."""
+    """Return the share (O,) of the squared error that a linear function of the inputs explains.
+
+    Less what so many inputs would explain by chance; NaN where the steps are too few for them.
+    """
+    free = len(inputs) - inputs.shape[1]
+    if 2 * free < len(inputs):
+        return np.full(error.shape[1], np.nan)
     rest = error - inputs @ np.linalg.lstsq(inputs, error, rcond=None)[0]
     total = (error**2).mean(0)
-    return 1.0 - (rest**2).mean(0) / np.where(total > 0.0, total, 1.0)
+    return 1.0 - (rest**2).sum(0) / free / np.where(total > 0.0, total, 1.0)
 
 
 def _in_a_row(rows: Transitions) -> np.ndarray:

@@ -47,7 +47,8 @@ def remake(task: Task, recorded: Transitions, most: int, gap: str = 'none') -> R
 
     Not usable are steps whose observation does not tell the whole state, as where a velocity was
     cut, and a dataset's last steps of failed episodes whose next observation was not kept.
-    ConfigurationError: too few usable steps, or no observation tells the simulator's state.
+    ConfigurationError: too few usable steps, steps without change, or no observation tells the
+    simulator's state.
     """
     batch = min(BATCH, most)
     robots = make_simulator(task, SIMULATOR, batch, gap=gap)
@@ -59,6 +60,8 @@ def remake(task: Task, recorded: Transitions, most: int, gap: str = 'none') -> R
             'are needed; record longer'
         )
     chosen = recorded.select(usable)
+    if (chosen.next_observation == chosen.observation).all():
+        raise ConfigurationError('the recorded observations never change; record motion')
     chosen.action[:] = chosen.action.clip(task.action_lower, task.action_upper)
     order = np.random.default_rng(0).permutation(len(chosen))
     index = np.sort(order[:most])
