@@ -11,23 +11,23 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from h2o_ros.errors import ConfigurationError
 from h2o_ros.report.picture import (
     BLUE,
+    DPI,
     GREEN,
     GREY,
     ORANGE,
     U_COLOURS,
     field_label,
     pick_state_fields,
-    tidy_axes,
+    write_picture,
 )
 from h2o_ros.report.text import format_unit
 from h2o_ros.sim.disagreement import LAGS, Effect, FieldErrors, scores, worst_regions
 from h2o_ros.sim.one_step import Remade
 from h2o_ros.task import ActionField, ObservationField
 
-SIZE_INCHES, DPI = (16.0, 5.4), 100
+SIZE_INCHES = (16.0, 5.4)
 MOST_BARS = 8  # fields, the worst ones
 SHOWN_LAGS = LAGS - 4  # those left out keep later effects out of these
 SHOWN_REGIONS = 3
@@ -119,14 +119,7 @@ def draw_gap(made: Remade, errors: FieldErrors, effects: Sequence[Effect], path:
     _draw_fields(fields, made, errors)
     _draw_places(places, made, errors)
     _draw_effect(actions, made, _largest(made, errors, effects))
-    tidy_axes(figure)
-    try:
-        figure.savefig(path, dpi=DPI)
-    except OSError as err:
-        raise ConfigurationError(
-            f'{path}: cannot be written ({err.strerror}); choose another file with --picture'
-        ) from err
-    return path
+    return write_picture(figure, path)
 
 
 def _draw_fields(axes: Axes, made: Remade, errors: FieldErrors) -> None:

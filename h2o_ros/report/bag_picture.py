@@ -20,18 +20,19 @@ from h2o_ros.errors import BagError
 from h2o_ros.report.bag_report import DRIVERS, BagFigures, usable
 from h2o_ros.report.picture import (
     BLUE,
+    DPI,
     GREEN,
     GREY,
     ORANGE,
     U_COLOURS,
     field_label,
     pick_state_fields,
-    tidy_axes,
+    write_picture,
 )
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions, concatenate
 
-SIZE_INCHES, DPI = (16.0, 9.0), 100
+SIZE_INCHES = (16.0, 9.0)
 DRIVER_COLOURS = (ORANGE, BLUE, GREEN, GREY)
 MOST_POINTS = 20_000  # of a curve; more than the picture has columns
 LEAST_SHARE = 0.001  # of the rewards, at either end, that the histogram may leave out
@@ -57,16 +58,7 @@ def draw_bags(title: str, bags: Sequence[BagFigures], task: Task, path: str | Pa
     curve = bottom.subplots()
     _draw_course(curve, rows, drivers, task)
     _mark_bags(curve, found, task)
-    tidy_axes(figure)
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=DPI)
-    except OSError as err:
-        raise BagError(
-            f'{path}: cannot be written ({err.strerror}); choose another file with --picture'
-        ) from err
-    return path
+    return write_picture(figure, path)
 
 
 def _draw_coverage(axes: Axes, rows: Transitions, task: Task) -> None:

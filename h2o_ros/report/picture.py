@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from h2o_ros.errors import ConfigurationError
 from h2o_ros.report.evaluation import EpisodeFigures
 from h2o_ros.report.text import format_unit
 from h2o_ros.task import Task
@@ -72,6 +73,23 @@ def draw_run(figures: RunFigures, path: str | Path) -> Path:
     tidy_axes(figure)
     path = Path(path)
     figure.savefig(path, dpi=DPI)
+    return path
+
+
+def write_picture(figure: Figure, path: str | Path) -> Path:
+    """Tidy a figure, write it as PNG, its folder made, and return its path.
+
+    ConfigurationError: it cannot be written; the command has --picture.
+    """
+    tidy_axes(figure)
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=DPI)
+    except OSError as err:
+        raise ConfigurationError(
+            f'{path}: cannot be written ({err.strerror}); choose another file with --picture'
+        ) from err
     return path
 
 
