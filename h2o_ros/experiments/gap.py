@@ -11,13 +11,11 @@ works. It takes seconds and no training.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from h2o_ros.data.recorded import load_recorded
-from h2o_ros.errors import ConfigurationError
 from h2o_ros.experiments.gap_report import draw_gap, gap_text
 from h2o_ros.experiments.number_types import at_least
-from h2o_ros.report.output import prepare_output_folder
+from h2o_ros.report.output import output_file
 from h2o_ros.sim.disagreement import effects, field_errors
 from h2o_ros.sim.gaps import HELP
 from h2o_ros.sim.one_step import LEAST_ROWS, remake
@@ -51,7 +49,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command."""
     options = parse(arguments)
-    task, picture = load_task(options.task), picture_file(options.picture)
+    task = load_task(options.task)
+    picture = output_file('--picture', options.picture, ('.png',), SMALL)
     recorded = load_recorded(options.bag, task)
     print(recorded.report)
     made = remake(task, recorded.transitions, options.steps, options.gap)
@@ -59,11 +58,3 @@ def main(arguments: list[str] | None = None) -> int:
     print(gap_text(made, errors, of_actions))
     print(f'\npicture: {draw_gap(made, errors, of_actions, picture)}')
     return 0
-
-
-def picture_file(name: str) -> Path:
-    """Return the PNG file to write, its folder made; ConfigurationError where it cannot be."""
-    path = Path(name)
-    if path.suffix != '.png' or path.is_dir():
-        raise ConfigurationError(f'--picture {name!r}: expected the name of a .png file')
-    return prepare_output_folder(path.parent, SMALL) / path.name

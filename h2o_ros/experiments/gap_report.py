@@ -7,25 +7,22 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from h2o_ros.report.picture import (
     BLUE,
-    DPI,
     GREEN,
     GREY,
     ORANGE,
     U_COLOURS,
     field_label,
+    new_figure,
     pick_state_fields,
+    say,
     write_picture,
 )
-from h2o_ros.report.text import format_unit
+from h2o_ros.report.text import format_field, format_unit
 from h2o_ros.sim.disagreement import LAGS, Effect, FieldErrors, scores, worst_regions
 from h2o_ros.sim.one_step import Remade
-from h2o_ros.task import ActionField, ObservationField
 
 SIZE_INCHES = (16.0, 5.4)
 MOST_BARS = 8  # fields, the worst ones
@@ -42,9 +39,8 @@ def gap_text(made: Remade, errors: FieldErrors, effects: Sequence[Effect]) -> st
             f'; {made.left_out:,} left out, whose state was cut when it was observed or whose '
             'next observation was not kept'
         )
-    verdict = _where(made)
-    if errors.agree:
-        verdict = 'The simulator does what was recorded, but for rounding.'
+    exact = 'The simulator does what was recorded, but for rounding.'
+    verdict = exact if errors.agree else _where(made)
     parts = [steps, _field_table(made, errors), _effect_table(made, effects), verdict]
     return '\n\n'.join(parts)
 
@@ -57,7 +53,7 @@ def _field_table(made: Remade, errors: FieldErrors) -> str:
     ]
     for i in np.argsort(-np.nan_to_num(errors.size, nan=-1.0)):
         lines.append(
-            f'| {_name(made.task.observation[i])} | {errors.spread[i]:.3g} '
+            f'| {field_label(made.task, i)} | {made.spread[i]:.3g} '
             f'| {errors.mean[i]:+.2g} | {errors.root[i]:.3g} | {_percent(errors.size[i])} '
             f'| {_percent(errors.by_state_and_action[i])} | {_percent(errors.by_earlier[i])} |'
         )
@@ -76,12 +72,13 @@ def _effect_table(made: Remade, effects: Sequence[Effect]) -> str:
         '|---' * (3 + SHOWN_LAGS) + '|',
     ]
     for effect in effects:
+        action = made.task.action[effect.action]
         recorded = ' | '.join(
             '-' if np.isnan(v) else f'{v:.2g}' for v in effect.recorded[:SHOWN_LAGS]
         )
         lines.append(
-            f'| {_name(made.task.action[effect.action])} '
-            f'| {_name(made.task.observation[effect.observation])} '
+            f'| {format_field(action.name, action.unit)} '
+            f'| {field_label(made.task, effect.observation)} '
             f'| {effect.simulated:.2g} | {recorded} |'
         )
     return '\n'.join(lines)
@@ -103,22 +100,14 @@ def _where(made: Remade) -> str:
     return f'Most off at {", ".join(parts)}.'
 
 
-def _name(field: ObservationField | ActionField) -> str:
-    unit = format_unit(field.unit)
-    return f'{field.name} ({unit})' if unit else field.name
-
-
 def draw_gap(made: Remade, errors: FieldErrors, effects: Sequence[Effect], path: Path) -> Path:
     """Write the picture as a PNG and return its path; ConfigurationError where it cannot be."""
-    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.06)
-    figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout=layout)
-    FigureCanvasAgg(figure)
     title = f'{made.task.name}: the simulator beside {len(made.index):,} recorded steps'
-    figure.suptitle(title, fontsize=15, fontweight='bold')
+    figure = new_figure(title, SIZE_INCHES)
     fields, places, actions = figure.subplots(1, 3, width_ratios=(1.0, 1.15, 1.0))
     _draw_fields(fields, made, errors)
     _draw_places(places, made, errors)
-    _draw_effect(actions, made, _largest(made, errors, effects))
+    _draw_effect(actions, made, _largest(made, effects))
     return write_picture(figure, path)
 
 
@@ -145,7 +134,7 @@ def _draw_places(axes: Axes, made: Remade, errors: FieldErrors) -> None:
     first, second = pick_state_fields(made.task)
     axes.set_title('Where it is off', fontsize=13)
     if errors.agree:
-        _say(axes, 'nowhere')
+        say(axes, 'nowhere')
         return
     places = made.rows.observation[:, (first, second)]
     low, high = np.percentile(places, (0.1, 99.9), axis=0)
@@ -186,23 +175,18 @@ def _draw_effect(axes: Axes, made: Remade, effect: Effect) -> None:
     axes.set_xlim(-0.7, SHOWN_LAGS - 0.3)
     axes.set_xlabel('control steps later', fontsize=12)
     per = format_unit(action.unit) or 'unit'
-    axes.set_ylabel(f'change of {_name(observation)} per {per}', fontsize=12)
+    axes.set_ylabel(
+        f'change of {field_label(made.task, effect.observation)} per {per}', fontsize=12
+    )
     axes.legend(fontsize=11, framealpha=0.9)
 
 
-def _largest(made: Remade, errors: FieldErrors, effects: Sequence[Effect]) -> Effect:
+def _largest(made: Remade, effects: Sequence[Effect]) -> Effect:
     """Return the effect that moves its field most, by the field's spread."""
     deviation = made.rows.action.std(0)
 
     def moved(effect: Effect) -> float:
-        spread = errors.spread[effect.observation]
+        spread = made.spread[effect.observation]
         return abs(effect.simulated) * deviation[effect.action] / spread if spread else 0.0
 
     return max(effects, key=moved)
-
-
-def _say(axes: Axes, text: str) -> None:
-    axes.text(
-        0.5, 0.5, text, transform=axes.transAxes, ha='center', va='center', fontsize=12, color=GREY
-    )
-    axes.set_axis_off()

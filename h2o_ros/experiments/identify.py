@@ -16,7 +16,7 @@ from pathlib import Path
 from h2o_ros.data.dataset import load_bags
 from h2o_ros.data.demonstration import chosen_bags
 from h2o_ros.errors import ConfigurationError, exit_code_of
-from h2o_ros.report.output import prepare_output_folder
+from h2o_ros.report.output import output_file, prepare_output_folder
 from h2o_ros.robot.description import load_parameters, robot_folder
 from h2o_ros.sim.comparison import compare_closed_loop, compare_open_loop, recorded_hand
 from h2o_ros.sim.identification import identify, write_parameters
@@ -73,14 +73,6 @@ def read(options: argparse.Namespace) -> Recording:
     return from_transitions(dataset.transitions, task)
 
 
-def output_file(name: str) -> Path:
-    """Return the YAML file to write, its folder made; ConfigurationError where it cannot be."""
-    path = Path(name)
-    if path.suffix not in ('.yaml', '.yml') or path.is_dir():
-        raise ConfigurationError(f'--output {name}: expected the name of a .yaml file')
-    return prepare_output_folder(path.parent, SMALL) / path.name
-
-
 def _rate(text: str) -> float:
     rate = float(text)
     if rate <= 0.0 or not (1000.0 / rate).is_integer():
@@ -90,7 +82,7 @@ def _rate(text: str) -> float:
 
 def _run(options: argparse.Namespace) -> None:
     # Before minutes of fitting.
-    output = output_file(options.output)
+    output = output_file('--output', options.output, ('.yaml', '.yml'), SMALL)
     pictures = prepare_output_folder(options.pictures, SMALL) if options.pictures else None
     recording = read(options)
     start = load_parameters(options.start, options.robot)

@@ -69,10 +69,12 @@ def has_driven(deployment: Path, policy: Path, tries: int) -> bool:
     drive = read_drive(path)
     if drive.get('stopped') or not _is_of(drive, policy):
         return False
-    earlier = sorted(deployment.parent.glob(f'earlier-*/{deployment.name}'))
-    failed = [each for each in (*earlier, deployment) if never_drove(each)]
+    if not never_drove(deployment):
+        return True
+    earlier = deployment.parent.glob(f'earlier-*/{deployment.name}')
+    failed = [each for each in earlier if never_drove(each)]
     of_it = [each for each in failed if _is_of(read_drive(each / DRIVE), policy)]
-    return not never_drove(deployment) or len(of_it) >= tries
+    return 1 + len(of_it) >= tries
 
 
 def never_drove(deployment: Path) -> bool:

@@ -10,22 +10,19 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from h2o_ros.errors import BagError
 from h2o_ros.report.bag_report import DRIVERS, BagFigures, usable
 from h2o_ros.report.picture import (
     BLUE,
-    DPI,
     GREEN,
     GREY,
     ORANGE,
     U_COLOURS,
     field_label,
+    new_figure,
     pick_state_fields,
     write_picture,
 )
@@ -45,11 +42,7 @@ def draw_bags(title: str, bags: Sequence[BagFigures], task: Task, path: str | Pa
         raise BagError('there is nothing to draw: none of the bags gives steps')
     rows = concatenate([part for _, part in found])
     drivers = np.concatenate([bag.drivers for bag, _ in found])
-    figure = Figure(
-        figsize=SIZE_INCHES, dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08)
-    )
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=15, fontweight='bold')
+    figure = new_figure(title, SIZE_INCHES, h_pad=0.08)
     top, bottom = figure.subfigures(2, 1, height_ratios=(1.15, 1.0))  # type: ignore[misc]
     coverage, rewards, actions = top.subplots(1, 3, width_ratios=(1.25, 1.0, 1.0))
     _draw_coverage(coverage, rows, task)

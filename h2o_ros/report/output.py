@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from h2o_ros.errors import ConfigurationError
@@ -63,6 +63,17 @@ def set_aside(folder: Path, patterns: Iterable[str]) -> Path | None:
             f'({err.strerror}); choose another output folder'
         ) from err
     return aside
+
+
+def output_file(option: str, name: str, suffixes: Sequence[str], minimum_free: int) -> Path:
+    """Return a file to write, absolute, its folder made; ConfigurationError where it cannot be.
+
+    option: of the command line, that named it. suffixes: the first is named where it has none.
+    """
+    path = Path(name)
+    if path.suffix not in suffixes or path.is_dir():
+        raise ConfigurationError(f'{option} {name}: expected the name of a {suffixes[0]} file')
+    return prepare_output_folder(path.parent, minimum_free) / path.name
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.report.evaluation import EpisodeFigures
-from h2o_ros.report.text import format_unit
+from h2o_ros.report.text import format_field
 from h2o_ros.task import Task
 
 # Okabe and Ito's colours, told apart by colour-blind people; cividis likewise for u.
@@ -59,10 +59,7 @@ class RunFigures:
 
 def draw_run(figures: RunFigures, path: str | Path) -> Path:
     """Write the picture as a PNG and return its path."""
-    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.06)
-    figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout=layout)
-    FigureCanvasAgg(figure)
-    figure.suptitle(figures.title, fontsize=15, fontweight='bold')
+    figure = new_figure(figures.title, SIZE_INCHES)
     left, middle, right = figure.subfigures(  # type: ignore[misc]
         1, 3, width_ratios=(1.0, 1.08, 1.0)
     )
@@ -74,6 +71,15 @@ def draw_run(figures: RunFigures, path: str | Path) -> Path:
     path = Path(path)
     figure.savefig(path, dpi=DPI)
     return path
+
+
+def new_figure(title: str, size: tuple[float, float], h_pad: float = 0.06) -> Figure:
+    """Return an empty figure of a size in inches; h_pad, in inches, is left around its panels."""
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=h_pad)
+    figure = Figure(figsize=size, dpi=DPI, layout=layout)
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=15, fontweight='bold')
+    return figure
 
 
 def write_picture(figure: Figure, path: str | Path) -> Path:
@@ -113,7 +119,7 @@ def pick_time_fields(task: Task) -> tuple[int, int]:
 def field_label(task: Task, column: int) -> str:
     """Name an observation field and its unit, as an axis shows it."""
     entry = task.observation[column]
-    return f'{entry.name} ({unit})' if (unit := format_unit(entry.unit)) else entry.name
+    return format_field(entry.name, entry.unit)
 
 
 def density_level(counts: np.ndarray, share: float) -> float:
@@ -132,7 +138,8 @@ def _columns(task: Task, *choices: tuple[str, str]) -> tuple[int, int]:
     return 0, min(1, len(names) - 1)
 
 
-def _say(axes: Axes, text: str) -> None:
+def say(axes: Axes, text: str) -> None:
+    """Write a text in place of a panel."""
     axes.text(
         0.5, 0.5, text, transform=axes.transAxes, ha='center', va='center', fontsize=12, color=GREY
     )
@@ -149,7 +156,7 @@ def _draw_learning(returns: Axes, survival: Axes, figures: RunFigures) -> None:
     task, evaluations = figures.task, [e for e in figures.evaluations if e.episodes]
     returns.set_title('Return on the virtual robot', fontsize=13)
     if not evaluations:
-        _say(returns, 'no evaluation finished')
+        say(returns, 'no evaluation finished')
         survival.set_visible(False)
         return
     updates = np.array([e.update for e in evaluations]) / 1000.0
@@ -189,7 +196,7 @@ def _draw_gap(axes: Axes, figures: RunFigures) -> None:
     axes.set_ylabel(field_label(figures.task, second), fontsize=12)
     gap = figures.gap
     if gap is None or not len(gap.u):
-        _say(axes, 'no sample of the dynamics gap')
+        say(axes, 'no sample of the dynamics gap')
         return
     shown = gap.observation[:, (first, second)]
     low, high = np.percentile(shown, (0.5, 99.5), axis=0)
@@ -247,7 +254,7 @@ def _draw_episodes(panels: list[Axes], figures: RunFigures) -> None:
     panels[0].set_title(f'Final policy over {seconds:g} s on the virtual robot', fontsize=13)
     episodes = [rows[np.isfinite(rows).all(axis=1)] for rows in figures.final_episodes]
     if not any(map(len, episodes)):
-        _say(panels[0], 'no episode of the final policy')
+        say(panels[0], 'no episode of the final policy')
         panels[1].set_visible(False)
         return
     for axes, column in zip(panels, pick_time_fields(task), strict=True):

@@ -22,6 +22,11 @@ def format_unit(unit: str) -> str:
     return {'1': '', 'm/s^2': 'm/s²'}.get(unit, unit)
 
 
+def format_field(name: str, unit: str) -> str:
+    """Return a field's name with its unit, as an axis or a table shows it."""
+    return f'{name} ({shown})' if (shown := format_unit(unit)) else name
+
+
 def format_size(size: int) -> str:
     """Return a number of bytes in B, kB, MB or GB (powers of 1000)."""
     value = float(size)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from h2o_ros.sim.one_step import LEAST_ROWS, Remade
+from h2o_ros.sim.one_step import LEAST_ROWS, Remade, change_of
 from h2o_ros.task import ActionField, ObservationField
 from h2o_ros.transitions import Transitions
 
@@ -28,14 +28,13 @@ CERTAIN = 3.0  # standard errors by which a region's mean differs
 class FieldErrors:
     """The simulator's errors in each observation field, (O,) each, in the field's unit.
 
-    spread: standard deviation of the recorded change in one step. mean, root: mean and root mean
-    square of simulated less recorded next observation. size: root over spread, NaN where the field
-    never changes. by_state_and_action: share of the squared error that a linear function of the
-    step's state and action explains; by_earlier: what the LAGS - 1 actions before explain besides.
-    NaN where that cannot be told.
+    mean, root: mean and root mean square of simulated less recorded next observation. size: root
+    over the spread of the recorded change, NaN where the field never changes.
+    by_state_and_action: share of the squared error that a linear function of the step's state and
+    action explains; by_earlier: what the LAGS - 1 actions before explain besides. NaN where that
+    cannot be told.
     """
 
-    spread: np.ndarray
     mean: np.ndarray
     root: np.ndarray
     size: np.ndarray
@@ -77,10 +76,10 @@ class Region:
 
 def field_errors(made: Remade) -> FieldErrors:
     """Return how far off each field is, and what of that is linear."""
-    rows, error = made.rows, made.error
-    spread, root = _change(rows).std(0), np.sqrt((error**2).mean(0))
+    error, spread = made.error, made.spread
+    root = np.sqrt((error**2).mean(0))
     size = np.divide(root, spread, out=np.full_like(root, np.nan), where=spread > 0.0)
-    inputs = _inputs(rows)
+    inputs = _inputs(made.rows)
     first, besides = _explained(inputs, error), np.full_like(root, np.nan)
     follows = np.isin(made.index, _in_a_row(made.recorded))
     if follows.sum() >= LEAST_ROWS:
@@ -89,22 +88,19 @@ def field_errors(made: Remade) -> FieldErrors:
         besides -= _explained(more[:, : inputs.shape[1]], error[follows])
     untold = ~(size > NEGLIGIBLE)
     first[untold] = besides[untold] = np.nan
-    return FieldErrors(spread, error.mean(0), root, size, first, besides)
+    return FieldErrors(error.mean(0), root, size, first, besides)
 
 
 def scores(made: Remade) -> np.ndarray:
     """Return each step's error in spreads of the recorded change, over all fields, (N,)."""
-    spread = _change(made.rows).std(0)
-    moving = spread > 0.0
-    return np.sqrt(((made.error[:, moving] / spread[moving]) ** 2).mean(1))
+    moving = made.spread > 0.0
+    return np.sqrt(((made.error[:, moving] / made.spread[moving]) ** 2).mean(1))
 
 
 def effects(made: Remade) -> list[Effect]:
     """Return, for each action field, its effect on what it moves most in the simulator."""
-    spread = _change(made.rows).std(0)
-    moved = np.divide(
-        np.abs(made.effect), spread, out=np.zeros_like(made.effect), where=spread > 0.0
-    ).argmax(1)
+    size, spread = np.abs(made.effect), made.spread
+    moved = np.divide(size, spread, out=np.zeros_like(size), where=spread > 0.0).argmax(1)
     simulated = made.effect[np.arange(len(moved)), moved]
     recorded = _recorded_effects(made)[:, np.arange(len(moved)), moved]
     return [
@@ -123,7 +119,7 @@ def _recorded_effects(made: Remade) -> np.ndarray:
     if len(chosen) < LEAST_ROWS + 1 + o + LAGS * actions:
         return np.full(shape, np.nan)
     inputs = _with_earlier(made.recorded, chosen)[:, 1:]
-    fitted, doubt, own = _regression(inputs, _change(made.recorded.select(chosen)))
+    fitted, doubt, own = _regression(inputs, change_of(made.recorded.select(chosen)))
     certain = doubt[o:].reshape(shape) <= LEAST_PRECISE * np.abs(made.effect)
     certain &= own[o:].reshape(LAGS, actions, 1) >= OWN_SHARE
     return np.where(certain, fitted[o:].reshape(shape), np.nan)
@@ -154,15 +150,16 @@ def worst_regions(made: Remade) -> list[Region] | None:
     """Return, for each field of state and action, the part in which the error is largest.
 
     The worst comes first. Those are left out whose difference may be chance, and all of a field
-    that does not vary; None where no field does, or too few steps do.
+    that does not vary. None: there are too few steps.
     """
-    score, regions, told = scores(made), [], False
+    if len(made.index) < LEAST_ROWS * PARTS:
+        return None
+    score, regions = scores(made), []
     entries: list[ObservationField | ActionField] = [*made.task.observation, *made.task.action]
     for column, (entry, values) in enumerate(zip(entries, _inputs(made.rows).T[1:], strict=True)):
         edges = _edges(values)
-        if len(edges) < 3 or len(values) < LEAST_ROWS * PARTS:
+        if len(edges) < 3:
             continue
-        told = True
         part = np.clip(np.searchsorted(edges, values, 'right') - 1, 0, len(edges) - 2)
         count = np.bincount(part, minlength=len(edges) - 1)
         mean = np.bincount(part, score, len(count)) / np.maximum(count, 1)
@@ -172,7 +169,7 @@ def worst_regions(made: Remade) -> list[Region] | None:
             name = entry.name if column < len(made.task.observation) else f'action {entry.name}'
             ratio = float(mean[worst] / score.mean())
             regions.append(Region(name, entry.unit, edges[worst], edges[worst + 1], ratio))
-    return sorted(regions, key=lambda region: -region.ratio) if told else None
+    return sorted(regions, key=lambda region: -region.ratio)
 
 
 def _edges(values: np.ndarray) -> np.ndarray:
@@ -180,10 +177,6 @@ def _edges(values: np.ndarray) -> np.ndarray:
     edges = np.quantile(values, np.linspace(0.0, 1.0, PARTS + 1))
     often = [edge for edge in np.unique(edges) if (values == edge).mean() >= 1.0 / PARTS]
     return np.unique([*edges, *np.nextafter(often, np.inf)])
-
-
-def _change(rows: Transitions) -> np.ndarray:
-    return rows.next_observation.astype(np.float64) - rows.observation
 
 
 def _inputs(rows: Transitions) -> np.ndarray:

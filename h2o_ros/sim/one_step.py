@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -36,10 +37,20 @@ class Remade:
     error: np.ndarray
     effect: np.ndarray
 
-    @property
+    @cached_property
     def rows(self) -> Transitions:
         """The steps that were made again."""
         return self.recorded.select(self.index)
+
+    @cached_property
+    def spread(self) -> np.ndarray:
+        """Standard deviation of what really changed in one step, (O,)."""
+        return change_of(self.rows).std(0)
+
+
+def change_of(rows: Transitions) -> np.ndarray:
+    """Return what changed in each step, (N, O) float64."""
+    return rows.next_observation.astype(np.float64) - rows.observation
 
 
 def remake(task: Task, recorded: Transitions, most: int, gap: str = 'none') -> Remade:
