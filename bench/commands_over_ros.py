@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -78,7 +79,9 @@ class Stand:
     def _run(self) -> None:
         count = 0
         while not self._ending.wait(0.001):
-            self._motors.step(time.monotonic(), (0.0, 0.0), (0.0, 0.0))
+            now = time.monotonic()
+            # The wheels of a driven robot do not stand still to the last bit.
+            self._motors.step(now, np.full(2, 1e-4 * math.sin(100.0 * now)), np.zeros(2))
             count += 1
             if count % IMU_EVERY == 0:
                 stamp = self._node.get_clock().now().to_msg()

@@ -13,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from machine_watch import MACHINE
-from motor_bench import punctual
+from motor_bench import punctual, trembling
 from ros_client import ask, call, listening
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool
@@ -97,7 +97,8 @@ class Stand:
             now = time.monotonic()
             self.longest_pause = max(self.longest_pause, now - before)
             before = now
-            self.torques.append((now, self.motors.step(now, self.positions, self.velocities)))
+            positions = self.positions + trembling(now)
+            self.torques.append((now, self.motors.step(now, positions, self.velocities)))
             if self.imu_on and now >= due:
                 due = max(due + IMU_PERIOD, now)
                 stamp = self._node.get_clock().now().to_msg()

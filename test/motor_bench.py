@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import threading
 import time
@@ -21,11 +22,17 @@ from h2o_ros.robot.motors import Motors
 
 BOTH = ('0.5', '0.6')
 CHANNELS = itertools.count()
+TREMBLING = 1e-4  # rad, of a wheel that stands: its encoder does not repeat itself
 PRIORITY = 30  # under SCHED_FIFO
 # Far beyond what a busy machine takes; what is asserted of times has its own bounds.
 GENEROUS = {'encoder_timeout': 0.1, 'heartbeat_timeout': 1.0}
 # With these the watchdog is set over CAN, which takes less time than to see it expire.
 ENDPOINTS = {'watchdog_enable_endpoint': 300, 'watchdog_timeout_endpoint': 301}
+
+
+def trembling(now: float) -> float:
+    """Return by how much a standing wheel is off its place, rad."""
+    return TREMBLING * math.sin(100.0 * now)
 
 
 class Bench:
@@ -50,7 +57,7 @@ class Bench:
             MACHINE.note(now - last)
             positions = positions + self.velocities * (now - last)
             last = now
-            self.torque = self.emulated.step(now, positions, self.velocities)
+            self.torque = self.emulated.step(now, positions + trembling(now), self.velocities)
 
     def ready(self) -> Motors:
         """Return the motors configured and armed."""

@@ -238,6 +238,7 @@ FAULTS = {
     ),
     'bus off': (injected('bus_off'), 'off the bus', 0),
     'encoder jump': (injected('encoder_jump motor=0 radians=5'), 'encoder jumped', 0),
+    'encoder frozen': (injected('encoder_frozen seconds=30', 'repair'), 'repeats itself', 0),
     'heat': (injected('over_temperature celsius=90 seconds=0.5'), 'is at 90 °C, above', 0),
     'great heat': (injected('over_temperature seconds=0.5'), 'INVERTER_OVER_TEMP', 1),
     'brown out': (injected('brown_out volts=16'), 'supply is at 16.0 V', 0),

@@ -145,6 +145,8 @@ FAULTS = [
     ('bus_off', {}, 'CAN bus: the CAN controller is off the bus', True),
     ('encoder_jump', {'motor': 1, 'radians': -2.0}, 'right motor (node 1): encoder jumped by -2.',
      False),
+    ('encoder_frozen', {'motor': 0, 'seconds': 9.0},
+     'left motor (node 0): encoder repeats itself under torque', False),
     ('over_temperature', {'celsius': 90.0}, 'power stage is at 90 °C, above 85 °C', False),
     ('over_temperature', {'motor': 0}, 'left motor (node 0): ', True),
     ('brown_out', {'volts': 16.0}, 'supply is at 16.0 V, below 18.0 V', False),
@@ -162,12 +164,12 @@ FAULTS = [
 def test_every_fault_is_told_in_a_plain_sentence(bench, firmware, name, numbers, words, stops):
     rig = bench(firmware=firmware, **(ENDPOINTS if firmware == '0.6' else {}))
     motors = rig.ready()
-    rig.drive([0.2, 0.2], lambda: rig.torque.all())
+    rig.drive([0.3, 0.3], lambda: rig.torque.all())
     assert rig.faults() == ''
     assert rig.emulated.inject(name, **numbers)
-    rig.drive([0.2, 0.2], lambda: words in rig.faults())
+    rig.drive([0.3, 0.3], lambda: words in rig.faults())
     if stops:
-        rig.drive([0.2, 0.2], lambda: not all(rig.emulated.armed))
+        rig.drive([0.3, 0.3], lambda: not all(rig.emulated.armed))
     else:
         assert rig.emulated.armed == (True, True)
     motors.disarm()
@@ -176,7 +178,7 @@ def test_every_fault_is_told_in_a_plain_sentence(bench, firmware, name, numbers,
     motors.clear_errors()  # a person's decision
     wait_until(lambda: not motors.obstacles())
     motors.arm()
-    rig.drive([0.2, 0.2], lambda: np.allclose(rig.torque, 0.2))
+    rig.drive([0.3, 0.3], lambda: np.allclose(rig.torque, 0.3))
 
 
 def test_every_kind_of_fault_has_its_test():
@@ -196,6 +198,35 @@ def test_every_kind_of_fault_has_its_test():
 def test_faults_that_do_not_exist_are_refused(bench, name, numbers, words):
     with pytest.raises(ValueError, match=words):
         bench().emulated.inject(name, **numbers)
+
+
+def test_only_torque_that_surely_turns_a_wheel_makes_a_still_encoder_suspicious(bench):
+    rig = bench(breakaway_torque=0.5, encoder_frozen=0.02)
+    motors = rig.ready()
+    rig.emulated.inject('encoder_frozen', seconds=60.0)
+    rig.drive([0.0, 0.0], both_have_sent(motors, 40))
+    rig.drive([0.4, -0.4], both_have_sent(motors, 40))
+    assert rig.faults() == ''
+    rig.drive([0.0, -0.6], lambda: rig.faults())
+    assert 'right motor (node 1): encoder repeats itself under torque' in rig.faults()
+    assert 'left motor' not in rig.faults()
+    rig.emulated.repair()
+    rig.drive([0.6, 0.6], both_have_sent(motors, 5))
+    motors.forget_events()
+    rig.drive([0.6, 0.6], both_have_sent(motors, 40))
+    assert rig.faults() == ''
+
+
+def both_have_sent(motors, frames):
+    """Return a condition: so many encoder frames that say something came from each motor."""
+    axes = motors._link.axes
+    start = [axis.heard['Get_Encoder_Estimates'] for axis in axes]
+
+    def done():
+        now = [axis.heard['Get_Encoder_Estimates'] for axis in axes]
+        return all(b - a >= frames for a, b in zip(start, now, strict=True))
+
+    return done
 
 
 def test_another_host_on_the_bus_is_a_fault(bench):

@@ -52,6 +52,8 @@ class Axis:
         self.temperatures: tuple[float, float] | None = None  # °C: power stage, winding
         self.voltage: float | None = None  # V
         self.supply_current = self.current = math.nan  # A
+        self.torque = 0.0  # N·m of the motor, sent last
+        self._pushed = 0.0  # s of torque since the encoder said something else
         self.pauses = 0  # of the heartbeat, in which the controller may have started anew
         self.events: list[str] = []  # faults that have passed but are not forgotten
 
@@ -81,7 +83,16 @@ class Axis:
             unsure = abs(last.velocity) * LATENESS
             if abs(new.position - expected) > self._settings.encoder_jump + unsure:
                 self.remember(f'encoder jumped by {new.position - expected:+.2f} rad')
+            self._look_for_frozen(new, step)
         self.encoder = new
+
+    def _look_for_frozen(self, new: Encoder, step: float) -> None:
+        """Doubt an encoder that repeats itself under torque: its wheel may have any speed."""
+        same = new[1:] == self.encoder[1:]
+        pushed = abs(self.torque) * self._settings.gear_ratio > self._settings.breakaway_torque
+        self._pushed = self._pushed + pushed * step if same else 0.0
+        if self._pushed > self._settings.encoder_frozen:
+            self.remember('encoder repeats itself under torque; frozen, or the wheel blocked?')
 
     def _hear_heartbeat(self, values: dict[str, float], now: float) -> None:
         self.pauses += self.heartbeat.time + PAUSE < now

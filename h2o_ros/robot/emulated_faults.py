@@ -24,6 +24,7 @@ KINDS = {
     'encoder_jump': Kind(
         'the position jumps by {} rad', 'radians', 1.0, -100.0, 100.0, seconds=math.inf
     ),
+    'encoder_frozen': Kind('the encoder repeats the last numbers', seconds=1.0),
     'over_temperature': Kind(
         'power stage and winding at {} °C', 'celsius', 110.0, 0.0, 200.0, seconds=5.0
     ),

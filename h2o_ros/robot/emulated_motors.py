@@ -70,7 +70,8 @@ class EmulatedMotors:
         turns = np.asarray(positions) * self._scale + self._offset
         rates = np.asarray(velocities) * self._scale
         for index, axis in enumerate(self.axes):
-            axis.world.position, axis.world.velocity = float(turns[index]), float(rates[index])
+            if ('encoder_frozen', index) not in self._ends:
+                axis.world.position, axis.world.velocity = float(turns[index]), float(rates[index])
         self._receive(now)
         self._heat_and_supply()
         torque = np.array([axis.advance(now) for axis in self.axes])

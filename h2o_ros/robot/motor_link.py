@@ -54,6 +54,8 @@ class MotorLink:
                 f'CAN bus: does not take frames ({err}); check cable and power'
             ) from err
         self.sent.count(message, self.clock())
+        if name == 'Set_Input_Torque':
+            axis.torque = (values or {}).get('Input_Torque', 0.0)
 
     def send_all(self, name: str, values: Mapping[str, float] | None = None) -> None:
         """Send the same frame to both motors."""

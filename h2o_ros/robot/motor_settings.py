@@ -83,6 +83,16 @@ class MotorSettings:
     encoder_jump: float = setting(
         0.5, 'rad', 'of the wheel that velocity does not explain', minimum=0.05, maximum=2.5
     )
+    encoder_frozen: float = setting(
+        0.1,
+        's',
+        'of more than breakaway_torque, in which an encoder may repeat the same numbers',
+        minimum=0.02,
+        maximum=1.0,
+    )
+    breakaway_torque: float = setting(
+        0.2, 'N·m', 'at a wheel, that surely turns it', minimum=0.02, maximum=10.0
+    )
     fet_temperature_limit: float = setting(
         85.0, '°C', 'of the power stage', minimum=40.0, maximum=110.0
     )
