@@ -40,6 +40,7 @@ PATIENT = {
     'missed_deadlines': 20,
     'encoder_timeout': 0.1,
     'heartbeat_timeout': 1.5,
+    'status_timeout': 5.0,
 }
 IMU_PERIOD = 0.0025  # s
 # Of the driver's lifecycle.

@@ -25,7 +25,7 @@ CHANNELS = itertools.count()
 TREMBLING = 1e-4  # rad, of a wheel that stands: its encoder does not repeat itself
 PRIORITY = 30  # under SCHED_FIFO
 # Far beyond what a busy machine takes; what is asserted of times has its own bounds.
-GENEROUS = {'encoder_timeout': 0.1, 'heartbeat_timeout': 1.0}
+GENEROUS = {'encoder_timeout': 0.1, 'heartbeat_timeout': 1.0, 'status_timeout': 3.0}
 # With these the watchdog is set over CAN, which takes less time than to see it expire.
 ENDPOINTS = {'watchdog_enable_endpoint': 300, 'watchdog_timeout_endpoint': 301}
 

@@ -21,9 +21,10 @@ from sensor_msgs.msg import Imu
 from std_msgs.msg import Bool
 
 from h2o_ros.data.dataset import load_bags
+from h2o_ros.data.decode import quaternion_from_angles
 from h2o_ros.msg import Action, DriverStatus
 from h2o_ros.nodes.common import LATEST, to_floats
-from h2o_ros.nodes.driver_topics import DriverTopics
+from h2o_ros.nodes.driver_topics import DriverTopics, largest_lean
 from h2o_ros.task import load_task
 
 TASK = load_task('standing_still')
@@ -85,6 +86,29 @@ def test_from_configuration_to_torque_and_back(driver, ros_domain, wait_until):
         assert client.transition(CLEANUP)
         client.await_state(DriverStatus.UNCONFIGURED)
         assert client.transition(CONFIGURE), 'and once more'
+
+
+@pytest.mark.parametrize(
+    ('roll', 'pitch', 'yaw', 'lean'),
+    [
+        (0.0, 0.3, 0.0, 0.3),
+        (0.0, -0.3, 2.0, 0.3),
+        (0.4, 0.0, 0.0, 0.4),
+        (math.pi / 2, 0.0, 1.0, math.pi / 2),
+        (math.pi, 0.0, 0.0, math.pi),
+        (0.0, 3.05, 0.0, 3.05),
+    ],
+)
+def test_the_lean_is_the_angle_of_the_imus_z_axis_to_any_side(roll, pitch, yaw, lean):
+    x, y, z, w = quaternion_from_angles(*np.array([[roll], [pitch], [yaw]]))[0]
+    message = Imu()
+    message.orientation.x, message.orientation.y = float(x), float(y)
+    message.orientation.z, message.orientation.w = float(z), float(w)
+    without = Imu()
+    without.orientation.w = 0.0
+    assert math.isnan(largest_lean([without]))
+    assert largest_lean([without, message]) == pytest.approx(lean)
+    assert largest_lean([message, Imu()]) == pytest.approx(lean)
 
 
 # name: (what is done, what the reason says, how it is undone)

@@ -11,7 +11,7 @@ from h2o_ros.robot.motor_settings import MotorSettings
 from h2o_ros.robot.safety import Reading, Safety, State
 from h2o_ros.robot.safety_limits import TorqueLimiter
 from h2o_ros.robot.safety_settings import SafetySettings, check_safety
-from h2o_ros.task import load_task
+from h2o_ros.task import Termination, load_task
 
 TASK = load_task('standing_still')
 SETTINGS = SafetySettings()
@@ -26,11 +26,11 @@ def limiter(**changes):
 
 def reading(
     theta=0.0, ages=None, speeds=STILL, headroom=COOL, faults=(), observation=True, same=0.005,
-    theta_dot=0.0,
+    theta_dot=0.0, lean=math.nan,
 ):  # fmt: skip
     row = np.array([[theta, theta_dot, 0.0, 0.0]], np.float32) if observation else None
     ages = {'imu/data': 0.003} if ages is None else ages
-    return Reading(row, ages, speeds, headroom, faults, {'imu/data': same})
+    return Reading(row, ages, speeds, headroom, faults, {'imu/data': same}, lean)
 
 
 def disarmed():
@@ -62,7 +62,11 @@ def test_no_limit_can_be_switched_off(field):
 
 @pytest.mark.parametrize(
     ('changes', 'words'),
-    [({'arm_tilt': 0.5, 'limit': 0.4}, 'arm_tilt'), ({'speed_limit': 40.0}, 'speed_limit')],
+    [
+        ({'arm_tilt': 0.5, 'limit': 0.4}, 'arm_tilt'),
+        ({'arm_tilt': 0.3, 'tilt_limit': 0.3}, 'tilt_limit'),
+        ({'speed_limit': 40.0}, 'speed_limit'),
+    ],
 )
 def test_limits_that_contradict_each_other_are_refused(changes, words):
     limit = changes.pop('limit', TASK.termination.limit)
@@ -216,9 +220,11 @@ CAUSES = {
     'frozen for an unknown time': ({'same': math.nan}, 'the same numbers'),
     'fall': ({'theta': 0.53}, 'the robot has fallen: tilt 0.53 rad'),
     'fall backwards': ({'theta': -0.53}, 'fallen'),
+    'fall to the side': ({'lean': 0.71}, 'fallen: it leans by 0.71 rad (limit 0.7)'),
+    'upside down': ({'theta': 0.01, 'lean': math.pi}, 'z axis must point up'),
     'not finite': ({'theta': math.nan}, 'not finite'),
     'motors': ({'faults': ['left motor: watchdog']}, 'left motor: watchdog'),
-    'overspeed': ({'speeds': (0.0, -36.1)}, '36.1 rad/s'),
+    'overspeed': ({'speeds': (0.0, -36.1)}, '36.1 rad/s (limit 36)'),
     'speed unknown': ({'speeds': (math.nan, 0.0)}, 'rad/s'),
     'heat': ({'headroom': 0.0}, 'temperature limit'),
 }
@@ -254,6 +260,34 @@ def test_a_tilt_that_its_rate_does_not_explain_trips():
     safety.sense(0.010, reading(theta=0.21))
     assert 'tilt and tilt rate contradict each other by 0.21 rad' in safety.reason
     assert 'contradict' in '; '.join(safety.arm(0.015))
+
+
+@pytest.mark.parametrize(
+    'termination',
+    [
+        Termination('never'),
+        Termination('fallen', limit=1e9),
+        Termination('outside', bounds={'x': (-100.0, 100.0)}),
+    ],
+    ids=lambda termination: termination.name,
+)
+def test_no_task_can_switch_the_fall_off(termination):
+    task = dataclasses.replace(TASK, termination=termination)
+    check_safety(SETTINGS, MotorSettings(), task)
+    safety = Safety(SETTINGS, task, limiter())
+    safety.configured()
+    safety.sense(0.0, reading(theta=0.65))
+    safety.take(0.0, 0.0, [1.0], ONE)
+    assert 'fallen' not in '; '.join(safety.obstacles(0.0))
+    safety.sense(0.005, reading(theta=0.71))
+    assert 'fallen: tilt 0.71 rad (limit 0.7)' in '; '.join(safety.obstacles(0.005))
+
+
+def test_torque_limits_without_zero_are_refused():
+    for lower, upper in ((0.5, 3.0), (-3.0, -0.5), (0.0, 3.0)):
+        action = dataclasses.replace(TASK.action[0], lower=lower, upper=upper)
+        with pytest.raises(ConfigurationError, match='leave no zero torque'):
+            check_safety(SETTINGS, MotorSettings(), dataclasses.replace(TASK, action=(action,)))
 
 
 def test_silence_of_the_commands_trips_in_time():

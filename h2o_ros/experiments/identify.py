@@ -93,16 +93,16 @@ def _run(options: argparse.Namespace) -> None:
     folder = robot_folder(options.robot)
     opened = compare_open_loop(folder, found.parameters, kept_out)
     closed = compare_closed_loop(folder / 'virtual_robot.xml', found.parameters, recording)
-    from h2o_ros.sim import comparison_report  # matplotlib takes a second, and tests need none
+    # matplotlib takes a second, and tests need none
+    from h2o_ros.experiments.identify_report import draw_closed_loop, draw_open_loop, report_text
 
-    print(comparison_report.report_text(found, opened, closed, recorded_hand(recording)))
-    written = [str(output)]
+    print(report_text(found, opened, closed, recorded_hand(recording)))
+    written = [output]
     if pictures:
-        comparison_report.draw_open_loop(opened, pictures / 'virtual_robot_open_loop.png')
-        comparison_report.draw_closed_loop(closed, pictures / 'virtual_robot_closed_loop.png')
-        written += [str(pictures / 'virtual_robot_open_loop.png')]
-        written += [str(pictures / 'virtual_robot_closed_loop.png')]
-    print(f'\nwritten: {", ".join(written)}')
+        written += [pictures / f'virtual_robot_{kind}_loop.png' for kind in ('open', 'closed')]
+        draw_open_loop(opened, written[1])
+        draw_closed_loop(closed, written[2])
+    print(f'\nwritten: {", ".join(map(str, written))}')
 
 
 if __name__ == '__main__':

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from h2o_ros.task import Task
 
 JOINTS = 'joint_states'
 POLL = 0.002  # s
+UNIT_ERROR = 0.02  # of a quaternion's squared length
 # An emergency stop counts from any publisher. A subscription that wants what was said before it
 # came hears latched publishers only, so there is a second one that asks for nothing.
 STOPS = (LATCHED, STREAM)
@@ -106,11 +107,12 @@ class DriverTopics:
         messages: dict[str, Any] = {sensor.topic: sensor.message for sensor in self.sensors}
         if any(message is None for message in messages.values()):
             return Measurement(None, ages, '')
+        lean = largest_lean(messages.values())
         messages[JOINTS] = joints
         try:
-            return Measurement(self._observer.observe(messages), ages, '', same)
+            return Measurement(self._observer.observe(messages), ages, '', same, lean)
         except ValueError as err:
-            return Measurement(None, ages, str(err), same)
+            return Measurement(None, ages, str(err), same, lean)
 
     def publish_observation(self, step: int, observation: np.ndarray) -> None:
         """Publish an observation (1, O) under this step's stamp."""
@@ -178,6 +180,21 @@ class DriverTopics:
     def _count(self, topic: str) -> int:
         """Count who publishes on a topic under its name in the graph: rclpy does not remap it."""
         return self._node.count_publishers(self._node.resolve_topic_name(topic))
+
+
+def largest_lean(messages: Iterable[Any]) -> float:
+    """Return the angle in rad from the vertical to the z axis of an IMU; NaN where none tells.
+
+    Of several the largest. An IMU without orientation sends a quaternion that is none.
+    """
+    found = math.nan
+    for message in messages:
+        if isinstance(message, Imu):
+            q = message.orientation
+            across, along = q.x * q.x + q.y * q.y, q.z * q.z + q.w * q.w
+            if abs(across + along - 1.0) <= UNIT_ERROR:
+                found = max(2.0 * math.atan2(math.sqrt(across), math.sqrt(along)), found)
+    return found
 
 
 def _unfit(sensor: Sensor, worst: float, oldest: float) -> str:

@@ -15,7 +15,10 @@ NEVER = -math.inf
 # A longer gap between two encoder frames is a dropout, which is told as such.
 LONGEST_STEP = 0.1  # s
 LATENESS = 0.02  # s by which frames may come unevenly
+MEMORY = 1.0  # s in which what position and velocity differed by is forgotten
 PAUSE = 0.25  # s; heartbeats come every 0.1 s, and a controller takes longer to start
+# What firmware 0.6 tells of itself from time to time, and the driver must know.
+STATUS = {'Get_Temperature': 'temperature', 'Get_Bus_Voltage_Current': 'bus voltage'}
 
 
 class Encoder(NamedTuple):
@@ -51,9 +54,11 @@ class Axis:
         self.parameters: dict[int, int] = {}  # values read over CAN, by endpoint
         self.temperatures: tuple[float, float] | None = None  # °C: power stage, winding
         self.voltage: float | None = None  # V
+        self._told: dict[str, float] = dict.fromkeys(STATUS, NEVER)  # s, when last heard
         self.supply_current = self.current = math.nan  # A
         self.torque = 0.0  # N·m of the motor, sent last
         self._pushed = 0.0  # s of torque since the encoder said something else
+        self._drift = 0.0  # rad by which the position went on otherwise than the velocity says
         self.pauses = 0  # of the heartbeat, in which the controller may have started anew
         self.events: list[str] = []  # faults that have passed but are not forgotten
 
@@ -61,6 +66,8 @@ class Axis:
         """Take one frame of this motor."""
         values = frame.values
         self.heard[frame.name] = self.heard.get(frame.name, 0) + 1
+        if frame.name in STATUS:
+            self._told[frame.name] = now
         if frame.name == 'Get_Encoder_Estimates':
             self._hear_encoder(values['Pos_Estimate'], values['Vel_Estimate'], now)
         elif frame.name == 'Heartbeat':
@@ -79,12 +86,25 @@ class Axis:
         new = Encoder(now, turns / self._turns, rate / self._turns)
         step = now - last.time
         if step < LONGEST_STEP:
-            expected = last.position + 0.5 * (last.velocity + new.velocity) * step
-            unsure = abs(last.velocity) * LATENESS
-            if abs(new.position - expected) > self._settings.encoder_jump + unsure:
-                self.remember(f'encoder jumped by {new.position - expected:+.2f} rad')
+            self._compare(last, new, step)
             self._look_for_frozen(new, step)
+        else:
+            self._drift = 0.0
         self.encoder = new
+
+    def _compare(self, last: Encoder, new: Encoder, step: float) -> None:
+        """Doubt positions that velocities do not explain: one of both is wrong."""
+        jump = new.position - last.position - 0.5 * (last.velocity + new.velocity) * step
+        limit = self._settings.encoder_jump + abs(last.velocity) * LATENESS
+        self._drift = self._drift * math.exp(-step / MEMORY) + jump
+        if abs(jump) > limit:
+            self._drift = 0.0
+            self.remember(f'encoder jumped by {jump:+.2f} rad')
+        elif abs(self._drift) > limit:
+            self.remember(
+                f'encoder position and velocity differ by {abs(self._drift):.2f} rad (limit '
+                f'{self._settings.encoder_jump:g}); one of them is wrong'
+            )
 
     def _look_for_frozen(self, new: Encoder, step: float) -> None:
         """Doubt an encoder that repeats itself under torque: its wheel may have any speed."""
@@ -149,6 +169,12 @@ class Axis:
         if armed and beat.state != CLOSED_LOOP:
             found.append('has disarmed itself')
         found += self._supply_and_heat()
+        if settings.firmware == '0.6':
+            found += [
+                f'no {what} {_since(now - self._told[name])}'
+                for name, what in STATUS.items()
+                if now - self._told[name] > settings.status_timeout
+            ]
         return [f'{self.name}: {text}' for text in found]
 
     def _supply_and_heat(self) -> list[str]:
@@ -198,19 +224,19 @@ class Axis:
                 f'{self.name}: is not idle (axis state {self.heartbeat.state}); '
                 'stop what else drives it'
             )
-        silent = [f for f in self.faults(now, armed=False) if 'no encoder frame' not in f]
-        return found + silent
+        told = ('no encoder frame', *(f'no {text} ' for text in STATUS.values()))
+        rest = [f for f in self.faults(now, armed=False) if not any(part in f for part in told)]
+        return found + rest
 
     def _wrong_generation(self, counts: dict[str, int]) -> list[str]:
         """Find frames of the other firmware generation, or missing ones of this."""
         if self._settings.firmware == '0.6':
             if self.heartbeat.foreign:
                 return [f'{self.name}: its heartbeat is one of firmware 0.5; set firmware to 0.5']
-            wanted = {'Get_Temperature': 'temperature', 'Get_Bus_Voltage_Current': 'bus voltage'}
             return [
                 f'{self.name}: sends no {text}; set its cyclic message to 100 ms, '
                 'or firmware to 0.5 if it is that'
-                for name, text in wanted.items()
+                for name, text in STATUS.items()
                 if not counts.get(name)
             ]
         if counts.get('Get_ADC_Voltage') or counts.get('Get_Sensorless_Estimates'):

@@ -36,13 +36,14 @@ class Measurement(NamedTuple):
     """What the task's sensors say; ages in s by topic.
 
     observation: (1, O), None where it could not be computed; fault says why, if somebody erred.
-    same: s, by topic, for which fresh messages have said the same.
+    same: s, by topic, for which fresh messages have said the same. lean: rad, as in Reading.
     """
 
     observation: np.ndarray | None
     ages: Mapping[str, float]
     fault: str
     same: Mapping[str, float] = MappingProxyType({})
+    lean: float = math.nan
 
 
 class Graph(Protocol):
@@ -217,7 +218,13 @@ class RobotControl:
             self._motors.forget_events()
         speeds = float(velocities[0]), float(velocities[1])
         return Reading(
-            measured.observation, measured.ages, speeds, self._headroom, faults, measured.same
+            measured.observation,
+            measured.ages,
+            speeds,
+            self._headroom,
+            faults,
+            measured.same,
+            measured.lean,
         )
 
     def _publish(self, now: float, measured: Measurement) -> None:

@@ -77,11 +77,22 @@ class MotorSettings:
     heartbeat_timeout: float = setting(
         0.35, 's', 'without heartbeat a motor is lost', minimum=0.15, maximum=1.5
     )
+    status_timeout: float = setting(
+        1.0,
+        's',
+        'without temperature or supply voltage a motor is lost (firmware 0.6)',
+        minimum=0.3,
+        maximum=5.0,
+    )
     encoder_timeout: float = setting(
         0.02, 's', 'without encoder frame a motor is lost', minimum=0.01, maximum=0.1
     )
     encoder_jump: float = setting(
-        0.5, 'rad', 'of the wheel that velocity does not explain', minimum=0.05, maximum=2.5
+        0.5,
+        'rad',
+        'of the wheel that velocity does not explain, at once or within about 1 s',
+        minimum=0.05,
+        maximum=2.5,
     )
     encoder_frozen: float = setting(
         0.1,

@@ -40,7 +40,8 @@ class Reading(NamedTuple):
     observation: (1, O), None where it could not be computed. ages: s, by topic. speeds: rad/s, of
     both wheels, in the torque's sense. headroom: °C, from the hottest part to its limit; infinite
     where unknown. faults: sentences of sensors and motors. same: s, by topic, for which fresh
-    messages have said the same.
+    messages have said the same. lean: rad, of the IMU's z axis from the vertical; NaN where no
+    sensor tells.
     """
 
     observation: np.ndarray | None
@@ -49,6 +50,7 @@ class Reading(NamedTuple):
     headroom: float
     faults: Sequence[str]
     same: Mapping[str, float] = MappingProxyType({})
+    lean: float = math.nan
 
 
 class Safety:
@@ -228,10 +230,11 @@ class Safety:
         ]
         fastest = max(map(abs, reading.speeds))
         if not fastest <= OVERSPEED * settings.speed_limit:
-            causes.append(f'a wheel turns at {fastest:.1f} rad/s (limit {settings.speed_limit:g})')
+            limit = OVERSPEED * settings.speed_limit
+            causes.append(f'a wheel turns at {fastest:.1f} rad/s (limit {limit:g})')
         if not reading.headroom > 0.0:
             causes.append('a motor is at its temperature limit')
-        causes += self._observed_causes(reading.observation)
+        causes += self._observed_causes(reading)
         if self.misses_in_row >= settings.missed_deadlines:
             causes.append(f'{self.misses_in_row} control steps in a row missed their deadline')
         if self.publishers > 1:
@@ -249,15 +252,24 @@ class Safety:
             causes.append(self._silence(now))
         return causes
 
-    def _observed_causes(self, observation: np.ndarray | None) -> list[str]:
+    def _observed_causes(self, reading: Reading) -> list[str]:
+        observation, limit = reading.observation, self._settings.tilt_limit
         if observation is None:
             return []  # whoever could not compute it named the fault
         if not np.isfinite(observation).all():
             return ['the observation is not finite']
+        theta = float(observation[0, self._theta])
         if self._task.compute_terminated(observation)[0]:
-            theta = observation[0, self._theta]
-            limit = self._task.termination.limit
-            return [f'the robot has fallen: tilt {theta:.2f} rad (limit {limit:.2f})']
+            own = self._task.termination
+            told = f'limit {own.limit:.2f}' if own.name == 'fallen' else f'task {self._task.name}'
+            return [f'the robot has fallen: tilt {theta:.2f} rad ({told})']
+        if not abs(theta) <= limit:
+            return [f'the robot has fallen: tilt {theta:.2f} rad (limit {limit:g})']
+        if reading.lean > limit:
+            return [
+                f'the robot has fallen: it leans by {reading.lean:.2f} rad (limit {limit:g}); '
+                "while it stands, its IMU's z axis must point up"
+            ]
         complaint = self._tilt_check.complaint(self._settings.tilt_difference)
         return [complaint] if complaint else []
 
@@ -269,6 +281,11 @@ class Safety:
         if not abs(theta) <= settings.arm_tilt:
             found.append(
                 f'not upright: tilt {theta:.2f} rad (limit {settings.arm_tilt:g}); hold it upright'
+            )
+        elif reading.lean > settings.arm_tilt:
+            found.append(
+                f'not upright: it leans by {reading.lean:.2f} rad (limit {settings.arm_tilt:g}); '
+                'hold it upright'
             )
         fastest = max(map(abs, reading.speeds))
         if not fastest <= settings.arm_wheel_speed:

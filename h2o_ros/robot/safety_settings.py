@@ -66,6 +66,13 @@ class SafetySettings:
     missed_deadlines: int = setting(
         4, 'control steps', 'missed in a row, at which to trip', minimum=1, maximum=20
     )
+    tilt_limit: float = setting(
+        0.7,
+        'rad',
+        'to any side, at which the robot has fallen, whatever the task says',
+        minimum=0.1,
+        maximum=1.2,
+    )
     arm_tilt: float = setting(
         0.2, 'rad', 'largest tilt at which to arm', minimum=0.02, maximum=0.5
     )
@@ -84,7 +91,17 @@ def check_safety(safety: SafetySettings, motors: MotorSettings, task: Task) -> N
             f'task {task.name}: the driver needs the observation field theta, to see a fall, and '
             'one action field, the sum of both wheel torques; drive another task'
         )
-    if safety.arm_tilt >= task.termination.limit:
+    if not task.action[0].lower < 0.0 < task.action[0].upper:
+        raise ConfigurationError(
+            f'task {task.name}: its torque limits {task.action[0].lower:g} to '
+            f'{task.action[0].upper:g} N·m leave no zero torque; correct lower and upper'
+        )
+    if safety.arm_tilt >= safety.tilt_limit:
+        raise ConfigurationError(
+            f'arm_tilt {safety.arm_tilt} rad is not below tilt_limit {safety.tilt_limit} rad, at '
+            'which the robot has fallen; lower it'
+        )
+    if task.termination.name == 'fallen' and safety.arm_tilt >= task.termination.limit:
         raise ConfigurationError(
             f'arm_tilt {safety.arm_tilt} rad is not below {task.termination.limit:.3f} rad, where '
             f'task {task.name} takes the robot as fallen; lower it'

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 
+from h2o_ros.experiments.pictures import save_picture
 from h2o_ros.sim.comparison import ClosedLoop, Hand, OpenLoop, band_power, spectrum
 from h2o_ros.sim.fitting import Fit
 
-matplotlib.use('Agg')
-import matplotlib.pyplot as plt
+SIZE_INCHES = (11.0, 5.5)
 
 LABELS = ('theta (rad)', 'theta_dot (rad/s)', 'x (m)', 'x_dot (m/s)', 'torque (N·m)')
 COLOURS = {'virtual robot': 'C0', 'idealised simulator': 'C1', 'rates held': 'C7'}
@@ -79,7 +79,8 @@ def _band_table(closed: ClosedLoop) -> str:
 
 def draw_open_loop(opened: OpenLoop, path: Path) -> None:
     """Draw how errors grow with the time ahead, and two windows as examples."""
-    figure, axes = plt.subplots(2, 3, figsize=(11, 5.5), layout='constrained')
+    figure = Figure(figsize=SIZE_INCHES, layout='constrained')
+    axes = figure.subplots(2, 3)
     ahead = opened.period * np.arange(1, opened.truth.shape[1] + 1)
     chosen = (len(opened.truth) // 3, 2 * len(opened.truth) // 3)
     for row, column in enumerate((0, 3)):
@@ -97,12 +98,13 @@ def draw_open_loop(opened: OpenLoop, path: Path) -> None:
     axes[0, 0].legend(fontsize=8)
     axes[0, 1].legend(fontsize=8)
     figure.suptitle('Open-loop prediction of rows that were kept out of the fit')
-    _save(figure, path)
+    save_picture(figure, path)
 
 
 def draw_closed_loop(closed: ClosedLoop, path: Path) -> None:
     """Draw histograms of every field and the spectrum of theta_dot, real beside virtual."""
-    figure, axes = plt.subplots(2, 3, figsize=(11, 5.5), layout='constrained')
+    figure = Figure(figsize=SIZE_INCHES, layout='constrained')
+    axes = figure.subplots(2, 3)
     for column, panel in enumerate(axes.flat[:5]):
         real, virtual = closed.real[:, column], closed.virtual[..., column].ravel()
         # Where one stood is the hand's doing; how widely one wandered is compared.
@@ -120,10 +122,4 @@ def draw_closed_loop(closed: ClosedLoop, path: Path) -> None:
         panel.loglog(*(values[1:] for values in spectrum(series, closed.period)), color=colour)
     panel.set(xlabel='frequency (Hz)', ylabel='power of theta_dot ((rad/s)²/Hz)')
     figure.suptitle('Under the recorded controller: density of each field, and the spectrum')
-    _save(figure, path)
-
-
-def _save(figure: plt.Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=75)
-    plt.close(figure)
+    save_picture(figure, path)
