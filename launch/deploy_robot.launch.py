@@ -11,6 +11,7 @@ from h2o_ros.launching.learning_graph import learning_nodes
 from h2o_ros.launching.robot_graph import ROBOT_ARGUMENTS, VIRTUAL, robot_nodes
 from h2o_ros.launching.ros import make_launch_description
 from h2o_ros.robot.shadow import ShadowLimits
+from h2o_ros.run_lock import refuse_second_run
 
 SHADOW = {
     field.name: Argument(field.name, field.default, f'Shadow phase: {field.metadata["text"]}')
@@ -122,6 +123,7 @@ GRAPH = Graph(
         ),
     ),
     nodes=nodes,
+    check=refuse_second_run,
 )
 
 

@@ -3,6 +3,7 @@
 from h2o_ros.launching.arguments import TASK, load_robot_task
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
 from h2o_ros.launching.ros import make_launch_description
+from h2o_ros.run_lock import refuse_second_run
 
 
 def nodes(arguments):
@@ -40,6 +41,7 @@ GRAPH = Graph(
         Argument('real_time', False, 'Hold to the clock; false goes as fast as it can'),
     ),
     nodes=nodes,
+    check=refuse_second_run,
 )
 
 

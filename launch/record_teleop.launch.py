@@ -5,6 +5,7 @@ from h2o_ros.launching.arguments import TASK
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
 from h2o_ros.launching.robot_graph import ROBOT_ARGUMENTS, VIRTUAL, robot_nodes
 from h2o_ros.launching.ros import make_launch_description
+from h2o_ros.run_lock import refuse_second_run
 
 SCRIPT_SECONDS = 60.0
 
@@ -97,6 +98,7 @@ GRAPH = Graph(
         Argument('output', 'runs/teleop', 'Folder of the takes'),
     ),
     nodes=nodes,
+    check=refuse_second_run,
 )
 
 

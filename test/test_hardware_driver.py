@@ -2,7 +2,9 @@
 
 import math
 import signal
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,6 +111,36 @@ def test_the_lean_is_the_angle_of_the_imus_z_axis_to_any_side(roll, pitch, yaw, 
     assert math.isnan(largest_lean([without]))
     assert largest_lean([without, message]) == pytest.approx(lean)
     assert largest_lean([message, Imu()]) == pytest.approx(lean)
+
+
+def test_one_driver_a_domain_and_no_training_or_recording_beside_it(
+    tmp_path, processes, node_environment, ros_domain, wait_until
+):
+    environment = node_environment | {'TMPDIR': str(tmp_path)}
+    launch_command = [str(Path(sys.executable).with_name('h2o')), 'launch']
+    lock = tmp_path / f'h2o_ros_domain_{ros_domain}.action.lock'
+    first = processes.start_node('hardware_driver', environment, *words())
+    wait_until(lambda: lock.exists() and lock.read_text() == f'{first.pid}\n', 30, 'the lock')
+    second = processes.start_node('hardware_driver', environment, *words())
+    file, output = tmp_path / 'x.safetensors', tmp_path / 'run'
+    others = [second] + [
+        processes.start([*launch_command, f'{name}.launch.py', *more], env=environment)
+        for name, *more in (
+            ('train_sim', f'output:={output}'),
+            ('record_demo', f'output:={output}'),
+            ('record_teleop', f'output:={output}'),
+            ('deploy_robot', f'policy:={file}'),
+        )
+    ]
+    for other in others:
+        text, _ = other.communicate(timeout=60)
+        assert other.returncode == 2, text
+        assert len(text.splitlines()) == 1, text
+        assert f'another run (process {first.pid}) drives a robot in ROS domain' in text
+        assert 'on /action; set ROS_DOMAIN_ID' in text
+    assert first.poll() is None and not output.exists()
+    first.send_signal(signal.SIGINT)
+    assert first.wait(timeout=15) == 0
 
 
 # name: (what is done, what the reason says, how it is undone)

@@ -20,12 +20,14 @@ from h2o_ros.nodes.common import LATCHED, BaseNode, answering, run
 from h2o_ros.nodes.diagnostics import Diagnostics
 from h2o_ros.nodes.driver_status import diagnostic_values, driver_status, level
 from h2o_ros.nodes.driver_topics import DriverTopics
+from h2o_ros.nodes.sole_run import take_sole_lock
 from h2o_ros.robot.control_priority import prefer_punctuality, run_in_real_time
 from h2o_ros.robot.control_session import Connection, Running
 from h2o_ros.robot.motor_settings import MotorSettings, check_settings
 from h2o_ros.robot.safety import Safety, State
 from h2o_ros.robot.safety_limits import TorqueLimiter
 from h2o_ros.robot.safety_settings import SafetySettings, check_safety
+from h2o_ros.run_lock import ROBOT_TOPIC
 from h2o_ros.task import load_task
 
 LISTEN = 1.0  # s, to the motors before they are judged
@@ -56,6 +58,7 @@ class HardwareDriver(BaseNode, LifecycleNode):
 
     def __init__(self) -> None:
         super().__init__('hardware_driver')
+        self._lock = take_sole_lock(self, ROBOT_TOPIC)
         self._settings = self.read_parameters(Parameters)
         self._motor_settings = self.read_parameters(MotorSettings)
         self._limits = self.read_parameters(SafetySettings)

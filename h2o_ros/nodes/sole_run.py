@@ -1,4 +1,4 @@
-"""One training run a ROS domain and namespace: a second one ends before it has begun."""
+"""One training run and one robot a ROS domain and namespace: a second ends before it begins."""
 
 from __future__ import annotations
 
@@ -33,24 +33,29 @@ class SoleRun:
         self._topic = node.resolve_topic_name(TOPIC)
         # Nothing is heard before the node spins, however long it loads until then.
         self._guard_until = math.inf
-        self._lock = self._take_lock(node)
+        self._lock = take_sole_lock(node, TOPIC)
         node.create_subscription(RolloutBudget, TOPIC, self._on_budget, LATCHED)
 
     def begin(self) -> None:
         """Say that the run has begun: soon, later comers give way to this one."""
         self._guard_until = time.monotonic() + GUARDED
 
-    def _take_lock(self, node: Node) -> FileLock | None:
-        try:
-            return take_run_lock(self._domain, self._topic)
-        except OSError as err:
-            # A folder for temporary files that is out of order need not stop a training.
-            node.get_logger().warning(
-                f'the lock of this run cannot be taken ({err}); a second run is refused only once '
-                'it is heard'
-            )
-            return None
-
     def _on_budget(self, message: RolloutBudget) -> None:
         if message.session != self._session and time.monotonic() < self._guard_until:
             raise ConfigurationError(refusal('another run', self._domain, self._topic))
+
+
+def take_sole_lock(node: Node, topic: str) -> FileLock | None:
+    """Take the lock of a node's topic; ConfigurationError where another run has it.
+
+    None, and a warning, where no lock can be: a folder for temporary files that is out of order
+    need not stop anybody.
+    """
+    try:
+        return take_run_lock(node.context.get_domain_id(), node.resolve_topic_name(topic))
+    except OSError as err:
+        node.get_logger().warning(
+            f'the lock of this run cannot be taken ({err}); a second run is refused only once '
+            'it is heard'
+        )
+        return None
