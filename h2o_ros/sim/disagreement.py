@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from h2o_ros.sim.one_step import LEAST_ROWS, Remade, change_of
+from h2o_ros.sim.one_step import LEAST_ROWS, Remade
 from h2o_ros.task import ActionField, ObservationField
 from h2o_ros.transitions import Transitions
 
 LAGS = 12  # actions whose effect is looked for: this step's and those before
-MOST_FITTED = 100_000  # steps of a regression
 PARTS = 10  # of a field's range, with as many steps each
 OWN_SHARE = 1e-3  # of an action's variance that nothing else tells, at least, to see its effect
 LEAST_PRECISE = 0.25  # standard error of an effect over the simulated one's size, at most
@@ -110,19 +109,24 @@ def effects(made: Remade) -> list[Effect]:
 
 
 def _recorded_effects(made: Remade) -> np.ndarray:
-    """Return what each action, of this step and those before, does to each change (LAGS, A, O)."""
+    """Return what each action, of this step and those before, does to each change (LAGS, A, O).
+
+    It is the effect in the simulator, which is known, less that on the simulator's error, which is
+    fitted. A fit to the recorded changes themselves would find delay in a robot that has none:
+    earlier actions tell what is not linear in the state.
+    """
     actions, o = made.effect.shape
     shape = (LAGS, actions, o)
-    chosen = _in_a_row(made.recorded)
-    if len(chosen) > MOST_FITTED:
-        chosen = np.sort(np.random.default_rng(0).permutation(chosen)[:MOST_FITTED])
-    if len(chosen) < LEAST_ROWS + 1 + o + LAGS * actions:
+    follows = np.isin(made.index, _in_a_row(made.recorded))
+    if follows.sum() < LEAST_ROWS + 1 + o + LAGS * actions:
         return np.full(shape, np.nan)
-    inputs = _with_earlier(made.recorded, chosen)[:, 1:]
-    fitted, doubt, own = _regression(inputs, change_of(made.recorded.select(chosen)))
+    inputs = _with_earlier(made.recorded, made.index[follows])[:, 1:]
+    fitted, doubt, own = _regression(inputs, made.error[follows])
     certain = doubt[o:].reshape(shape) <= LEAST_PRECISE * np.abs(made.effect)
     certain &= own[o:].reshape(LAGS, actions, 1) >= OWN_SHARE
-    return np.where(certain, fitted[o:].reshape(shape), np.nan)
+    recorded = -fitted[o:].reshape(shape)
+    recorded[0] += made.effect
+    return np.where(certain, recorded, np.nan)
 
 
 def _regression(
