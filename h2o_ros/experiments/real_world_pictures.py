@@ -46,22 +46,31 @@ class Deployment:
 def draw_deployments(
     task: Task, deployments: list[Deployment], seconds: float, path: Path
 ) -> None:
-    """Draw tilt, place or speed, and cumulative reward over time, a line a deployment."""
+    """Draw tilt, place or speed, and cumulative reward over time, a line a deployment.
+
+    Earlier ones lie above later ones.
+    """
     names = task.observation_names
     place = 'x' if 'x' in names else 'x_dot'
     figure = Figure(figsize=(9, 9), layout='constrained')
     FigureCanvasAgg(figure)
     panels = figure.subplots(3, 1, sharex=True)
-    for deployment, colour in zip(deployments, itertools.cycle(COLOURS), strict=False):
+    colours = itertools.islice(itertools.cycle(COLOURS), len(deployments))
+    for deployment, colour in reversed(list(zip(deployments, colours, strict=True))):
         _draw(task, deployment, place, colour, panels)
     panels[0].set(ylabel=field_label(task, names.index('theta')))
     panels[1].set(ylabel=field_label(task, names.index(place)))
     if place == 'x_dot':
-        panels[1].axhline(cruise_speed(task.reward), color='black', linewidth=0.8, linestyle='--')
+        speed = cruise_speed(task.reward)
+        panels[1].axhline(
+            speed, color='black', linewidth=0.8, linestyle='--', label=f'wanted: {speed:g} m/s'
+        )
+        panels[1].legend(loc='upper right')
     panels[2].set(ylabel='cumulative reward', xlabel='time (s)', xlim=(0, seconds))
     for axes in panels:
         axes.grid(alpha=0.3)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc='outside lower center', ncols=4)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles[::-1], labels[::-1], loc='outside lower center', ncols=4)
     figure.suptitle(f'{task.name}: each policy on the virtual robot, one episode')
     save_picture(figure, path)
 
@@ -79,7 +88,8 @@ def _draw(task: Task, deployment: Deployment, place: str, colour: str, panels: l
         np.cumsum(rows.reward, dtype=np.float64),
     )
     for axes, curve in zip(panels, curves, strict=True):
-        axes.plot(time, curve, color=colour, linewidth=1.2, label=deployment.legend)
+        label = deployment.legend if axes is panels[0] else None
+        axes.plot(time, curve, color=colour, linewidth=1.2, label=label)
         axes.plot(time[-1], curve[-1], 'o', color=colour, markersize=5)
 
 
