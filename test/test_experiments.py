@@ -154,6 +154,19 @@ def test_a_full_disk_leaves_the_policy_and_is_one_line(tmp_path, short_task, mon
     assert (tmp_path / POLICY).is_file()
 
 
+@pytest.mark.parametrize('content', [None, 'body_mas: 8.0', 'body_mass: 0.5'])
+def test_a_robot_that_cannot_be_leaves_the_earlier_run_alone(content, tmp_path, capsys):
+    robot, earlier = tmp_path / 'robot.yaml', tmp_path / POLICY
+    earlier.write_bytes(b'a policy')
+    if content:
+        robot.write_text(content)
+    words = ['--robot', str(robot), '--updates', '64', '--output', str(tmp_path), *SAC]
+    assert train.main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith('error: ') and str(robot) in error and error.count('\n') == 1
+    assert earlier.read_bytes() == b'a policy'
+
+
 @pytest.mark.parametrize('module', ['train', 'identify'])
 def test_a_mistake_is_one_line_under_its_modules_name_too(module, tmp_path):
     words = {'train': ['--task', 'nonsense'], 'identify': ['--bag', '', '--task', 'nonsense']}

@@ -633,6 +633,8 @@ def test_learning_without_a_checkpoint_starts_nothing(path, given):
         ('train_sim', {'gap': 'gravity+wind'}, "gap 'gravity\\+wind': 'wind' is unknown"),
         ('train_sim', {'robot': 'nosuch'}, 'choose one of simulator, hard, nominal, standard'),
         ('train_sim', {'task': 'walker2d', 'robot': 'hard'}, 'choose one of simulator, standard'),
+        ('train_sim', {'robot': '/nowhere/robot.yaml'}, '/nowhere/robot.yaml'),
+        ('train_sim', {'task': 'walker2d', 'robot': '/nowhere/robot.yaml'}, '/nowhere/robot.yaml'),
         ('record_demo', {'task': 'half_cheetah'}, 'half_cheetah: z, pitch, .*: no sources'),
         ('record_teleop', {'task': 'half_cheetah'}, 'train on it by train_sim.launch.py'),
         ('deploy_robot', {'task': 'half_cheetah'}, 'no sources'),

@@ -18,7 +18,6 @@ from h2o_ros.report.evaluation import EpisodeFigures
 from h2o_ros.report.picture import GapSample
 from h2o_ros.report.run import CHECKPOINT, POLICY, RunReport
 from h2o_ros.report.summary import words_to_resume
-from h2o_ros.robot.description import check_model
 from h2o_ros.sim.gaps import HELP, find_gap, simulation
 from h2o_ros.sim.simulator import make_simulator
 from h2o_ros.task import Task, load_task, task_names
@@ -62,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> int:
     """Train, evaluate on the virtual robot, and report."""
     task = load_task(options.task)
-    check_model(task.robot, options.robot)
+    make_simulator(task, options.robot)  # refused before anything is read or moved, if it is to be
     find_gap(options.gap)
     overrides = {'updates_total': options.updates} if options.updates else {}
     config = load_config(options.algorithm, task, **overrides)

@@ -16,6 +16,7 @@ WHEEL_RADIUS = 0.065
 # The wheels' joints, in the MJCF files and in joint_states.
 WHEELS = ('left_wheel', 'right_wheel')
 SIMULATOR = 'simulator'
+VIRTUAL_ROBOT = 'virtual_robot.xml'  # beside whose parameters RobotParameters are read
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,13 @@ def model_names(robot: str) -> list[str]:
 
 
 def check_model(robot: str, model: str) -> None:
-    """Refuse a model that a robot does not have; the path of a YAML file passes."""
-    if model not in model_names(robot) and not model.endswith(('.yaml', '.yml')):
+    """Refuse a model that a robot does not have, and the path of a YAML file that is none."""
+    if model.endswith(('.yaml', '.yml')):
+        if (robot_folder(robot) / VIRTUAL_ROBOT).is_file():
+            load_parameters(model, robot)
+        else:
+            read_yaml(Path(model))
+    elif model not in model_names(robot):
         raise ConfigurationError(
             f'model {model!r} of {robot} is unknown; choose one of {", ".join(model_names(robot))}'
         )

@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 
 from h2o_ros.errors import ConfigurationError
-from h2o_ros.robot.description import SIMULATOR, check_model, robot_folder
+from h2o_ros.robot.description import SIMULATOR, VIRTUAL_ROBOT, check_model, robot_folder
 from h2o_ros.sim.gaps import NO_GAP, Gap, apply_gap, find_gap
 from h2o_ros.sim.locomotion import make_locomotion
 from h2o_ros.sim.wheel_legged import make_wheel_legged
@@ -217,7 +217,7 @@ def make_simulator(
     generator = np.random.default_rng(seed)
     plant: Robots
     try:
-        if (robot_folder(task.robot) / 'virtual_robot.xml').is_file():
+        if (robot_folder(task.robot) / VIRTUAL_ROBOT).is_file():
             widths = task.training_reset if reset == 'training' else task.evaluation_reset
             plant = make_wheel_legged(task, model, batch, widths, generator)
         else:
