@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 import types
@@ -21,6 +22,7 @@ from h2o_ros.launching.description import (
     Graph,
     NodeProcess,
     RespawnLimit,
+    node_environment,
     split_arguments,
 )
 from h2o_ros.launching.processes import command_line
@@ -371,6 +373,21 @@ def test_arguments_are_shown_as_ros2_launch_shows_them(launch):
         "        (default: 'false')",
     ]
     assert run.returncode == 0
+
+
+STARTS_NOTHING = """
+import sys
+sys.addaudithook(lambda event, given: print(event) if event == 'subprocess.Popen' else None)
+import h2o_ros.sim.simulator
+"""
+
+
+def test_a_node_that_simulates_starts_no_process_for_ctrl_c_to_hit():
+    plain = {name: text for name, text in os.environ.items() if name != 'MUJOCO_GL'}
+    command = [sys.executable, '-c', STARTS_NOTHING]
+    environment = plain | node_environment(plain)
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout == ''
 
 
 def test_the_last_of_a_repeated_argument_wins():

@@ -170,6 +170,9 @@ def node_environment(environment: Mapping[str, str]) -> dict[str, str]:
         'OMP_NUM_THREADS': '1',
         'PYTHONUNBUFFERED': '1',
         'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+        # No node draws. Else MuJoCo's import starts processes that look for a display's library,
+        # and Ctrl-C ends these with a traceback.
+        'MUJOCO_GL': 'off',
     }
     return {name: value for name, value in wanted.items() if name not in environment}
 
