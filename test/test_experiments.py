@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -62,7 +63,15 @@ def test_interrupt_saves_and_resume_goes_on(number, tmp_path, short_task, monkey
     before = signal.getsignal(number)
     monkeypatch.setattr(train, 'train', interrupted_at_once)
     _, checkpoint = train_once(tmp_path / 'a', short_task)
-    assert 'resume:=' in capsys.readouterr().out
+    *_, told = capsys.readouterr().out.splitlines()
+    label, *command = shlex.split(told)
+    assert [label, *command[:2]] == ['next:', 'h2o', 'train']
+    again = vars(train.parse(command[2:]))
+    assert again.pop('resume') == str(tmp_path / 'a' / CHECKPOINT)
+    bag = str(share_folder('bags') / 'moving_straight_demo')
+    chosen = {'task': short_task, 'bag': bag, 'updates': 200, 'episodes': 2}
+    usual = {name: value for name, value in vars(train.parse([])).items() if name != 'resume'}
+    assert again == usual | chosen | {'output': str(tmp_path / 'a')}
     assert signal.getsignal(number) == before
     monkeypatch.undo()
     path = tmp_path / 'saved'
@@ -200,10 +209,10 @@ def test_a_bag_given_twice_is_refused_under_any_name(tmp_path, monkeypatch, caps
 def test_a_run_is_resumed_by_the_launch_with_its_own_arguments():
     graph = load_graph(find_launch_file('train_sim.launch.py', None))
     usual = train.parse([])
-    assert words_to_resume(usual, usual) == {'output': 'runs/train'}
+    assert words_to_resume(usual, usual) == {'output': str(Path('runs/train').absolute())}
     chosen = {
         'task': 'moving_straight', 'bag': 'a,b', 'algorithm': 'sac', 'seed': 3, 'robot': 'hard',
-        'gap': 'gravity', 'environments': 8, 'device': 'cuda', 'updates': 500, 'output': 'x',
+        'gap': 'gravity', 'environments': 8, 'device': 'cuda', 'updates': 500, 'output': '/x',
     }  # fmt: skip
     options = train.parse([f'--{name}={value}' for name, value in chosen.items()])
     words = words_to_resume(options, usual)
@@ -213,6 +222,17 @@ def test_a_run_is_resumed_by_the_launch_with_its_own_arguments():
     defaults = graph.read({})
     for word in set(words) - {'output', 'steps'}:
         assert defaults[word] == getattr(usual, word), f'{word} would be left out wrongly'
+
+
+def test_a_command_to_resume_is_right_in_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'take').mkdir()
+    files = {'task': 'my.yaml', 'robot': 'mine.yml', 'bag': 'take,a-dataset-v2', 'output': 'run'}
+    options = train.parse([f'--{name}={value}' for name, value in files.items()])
+    assert words_to_resume(options, train.parse([]), launched=False) == {
+        'task': f'{tmp_path}/my.yaml', 'robot': f'{tmp_path}/mine.yml',
+        'bag': f'{tmp_path}/take,a-dataset-v2', 'output': f'{tmp_path}/run',
+    }  # fmt: skip
 
 
 def test_comparison_keeps_what_is_done_and_writes_table_and_picture(tmp_path, short_task, capsys):

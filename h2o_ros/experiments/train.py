@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     config = load_config(options.algorithm, task, **overrides)
     report = RunReport(
         options.output, task, options.algorithm, options.seed, config.updates_total,
-        words_to_resume(options, parse([])),
+        words_to_resume(options, parse([]), launched=False), launched=False,
     )  # fmt: skip
     real = _load_real(options, task, report) if config.needs_real else None
     trainer = _make_trainer(options, config, task, real)

@@ -42,7 +42,7 @@ RATE_WINDOW = 20  # statuses over which the rate for the time left is taken
 class RunReport:
     """Gathers what a run tells and writes it into its folder, which it holds for itself.
 
-    arguments: of the launch, those that a resumed run must be given again.
+    arguments: those that a resumed run must be given again. launched: by train_sim.launch.py.
     folder  absolute, made and checked; updates_per_second, seconds_left  as of the last status
     """
 
@@ -56,13 +56,14 @@ class RunReport:
         arguments: Mapping[str, str | int] | None = None,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
+        launched: bool = True,
     ) -> None:
         """Take the folder; ConfigurationError where it cannot be written or is in use."""
         self.folder = prepare_output_folder(folder)
         self._lock = FolderLock(self.folder)
         self._task, self._algorithm, self._seed = task, algorithm, seed
         self._updates_total = updates_total
-        self._arguments = arguments
+        self._arguments, self._launched = arguments, launched
         self._line = ProgressLine(stream, clock=clock)
         self._clock = clock
         self._scalars: ScalarWriter | None = None
@@ -206,6 +207,7 @@ class RunReport:
                 checkpoint if checkpoint.exists() else None,
                 policy if policy.exists() else None,
                 self._arguments,
+                self._launched,
             ),
         )
 

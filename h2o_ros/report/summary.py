@@ -59,36 +59,57 @@ def next_command(
     checkpoint: Path | None,
     policy: Path | None,
     arguments: Mapping[str, str | int] | None = None,
+    launched: bool = True,
 ) -> str:
     """Return the command that goes on from here: resume, export, or start again.
 
-    arguments: of the launch, those that a resumed run must be given again. Where ROS's own command
-    line is installed, its launch is named.
+    arguments: those that a resumed run must be given again. launched: by train_sim.launch.py, not
+    by `h2o train`. Where ROS's own command line is installed, its launch is named.
     """
-    launch = 'ros2 launch h2o_ros' if shutil.which('ros2') else 'h2o launch'
     if finished and policy is not None:
         target = policy.with_suffix('.onnx')
         return f'h2o export-onnx {shlex.quote(str(policy))} {shlex.quote(str(target))}'
     if not finished and checkpoint is not None:
         words = {'resume': checkpoint, **(arguments or {})}
-        given = ' '.join(f'{name}:={shlex.quote(str(value))}' for name, value in words.items())
-        return f'{launch} train_sim.launch.py {given}'
-    return f'{launch} train_sim.launch.py'
+        return _training_command(words, launched)
+    return _training_command({}, launched)
 
 
-def words_to_resume(settings: Any, defaults: Any) -> dict[str, str | int]:
-    """Return the launch arguments that a resumed run must be given again, beside the checkpoint.
+def _training_command(words: Mapping[str, Any], launched: bool) -> str:
+    form, command = '--{} {}', 'h2o train'
+    if launched:
+        launch = 'ros2 launch h2o_ros' if shutil.which('ros2') else 'h2o launch'
+        form, command = '{}:={}', f'{launch} train_sim.launch.py'
+    given = [form.format(name, shlex.quote(str(value))) for name, value in words.items()]
+    return ' '.join([command, *given])
 
-    settings: of the run, those that it has of LAUNCHED, updates and output. Named are those that
-    differ from the defaults, and the output folder in any case: each way to train has its own.
+
+def words_to_resume(settings: Any, defaults: Any, launched: bool = True) -> dict[str, str | int]:
+    """Return the arguments that a resumed run must be given again, beside the checkpoint.
+
+    settings: of the run, those that it has of LAUNCHED, updates, episodes and output. Named are
+    those that differ from the defaults, and the output folder in any case: each way to train has
+    its own. Files are named so that the command is right in any folder. launched: as above.
     """
-    words = {name: name for name in LAUNCHED} | {'updates': 'steps'}
+    words = {name: name for name in LAUNCHED} | {'updates': 'steps' if launched else 'updates'}
+    if not launched:
+        words['episodes'] = 'episodes'
     given = {
-        word: getattr(settings, name)
+        word: _from_anywhere(name, getattr(settings, name))
         for name, word in words.items()
         if getattr(settings, name, None) != getattr(defaults, name, None)
     }
-    return given | {'output': settings.output}
+    return given | {'output': str(Path(settings.output).expanduser().absolute())}
+
+
+def _from_anywhere(name: str, value: str | int) -> str | int:
+    """Make the names of files in an argument's value absolute; what else it may name stays."""
+    if isinstance(value, int):
+        return value
+    if name == 'bag':
+        bags = [Path(bag.strip()) for bag in value.split(',')]
+        return ','.join(str(bag.absolute() if bag.exists() else bag) for bag in bags)
+    return str(Path(value).absolute()) if value.endswith(('.yaml', '.yml')) else value
 
 
 def final_figures(summary: RunSummary) -> dict[str, Any]:
