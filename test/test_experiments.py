@@ -44,8 +44,10 @@ def train_once(folder, task, *words):
     return [(Path(folder) / name).read_bytes() for name in (POLICY, CHECKPOINT)]
 
 
-def test_equal_seeds_give_equal_bytes(tmp_path, short_task):
+def test_equal_seeds_give_equal_bytes(tmp_path, short_task, capsys):
     first = train_once(tmp_path / 'a', short_task)
+    *_, whole, last = capsys.readouterr().err.splitlines()
+    assert whole.startswith('100%  update 200/200') and last == 'evaluating the final policy'
     assert train_once(tmp_path / 'b', short_task) == first
     assert train_once(tmp_path / 'c', short_task, '--seed', '1')[0] != first[0]
     summary = json.loads((tmp_path / 'a' / 'summary.json').read_text())

@@ -510,6 +510,21 @@ def test_rate_and_time_left_follow_the_clock(tmp_path):
     assert run.seconds_left == pytest.approx(89 / (110 / 3.0))
 
 
+def test_the_end_says_that_the_final_policy_is_evaluated_and_shows_no_older_figures(tmp_path):
+    stream, clock = io.StringIO(), Clock()
+    run = RunReport(
+        tmp_path, load_task('standing_still'), 'h2o', 0, 200, stream=stream, clock=clock
+    )
+    run.begin(0)
+    run.evaluation(evaluation(100, [10.0], [6000]))
+    run.status(100, {})
+    run.status(200, {})  # waits to be drawn
+    run.evaluating()
+    said = stream.getvalue().splitlines()
+    assert 'virtual robot: return 10, 1 of 1 survived' in said[0]
+    assert said[1:] == ['100%  update 200/200', 'evaluating the final policy']
+
+
 def test_a_resumed_run_shows_the_evaluations_from_before(tmp_path):
     first, clock = report(tmp_path)
     (tmp_path / 'checkpoint.safetensors').touch()

@@ -100,8 +100,7 @@ def _train(options: argparse.Namespace, trainer: Trainer, task: Task, report: Ru
     def after_chunk() -> None:
         nonlocal saved
         if report.status_due():
-            metrics = {name: float(value[0]) for name, value in trainer.metrics().items()}
-            report.status(trainer.updates, metrics)
+            _tell_status(trainer, report)
         if time.monotonic() - saved >= SAVING:
             trainer.save(report.folder / CHECKPOINT)
             saved = time.monotonic()
@@ -114,6 +113,11 @@ def _train(options: argparse.Namespace, trainer: Trainer, task: Task, report: Ru
         )  # fmt: skip
 
 
+def _tell_status(trainer: Trainer, report: RunReport) -> None:
+    metrics = {name: float(value[0]) for name, value in trainer.metrics().items()}
+    report.status(trainer.updates, metrics)
+
+
 def _finish(
     options: argparse.Namespace, trainer: Trainer, task: Task, report: RunReport,
     observed: np.ndarray,
@@ -121,6 +125,8 @@ def _finish(
     """Evaluate a finished policy on the virtual robot, and write picture and summary."""
     trajectories: list[np.ndarray] = []
     if trainer.updates >= trainer.config.updates_total:
+        _tell_status(trainer, report)
+        report.evaluating()
         episodes = evaluate(
             trainer.policy(), task, options.robot, options.episodes, seed=options.seed + 1
         )

@@ -98,6 +98,7 @@ class TrainingTopics:
         if complete:
             self._publish_status()
             self.publish_policies(final=True)
+            self._report.evaluating()
             self._await_final_evaluation()
         text = self._report.finish(
             self._trainer.updates,

@@ -99,6 +99,11 @@ class RunReport:
         """Print a line of its own above the progress line."""
         self._line.message(text)
 
+    def evaluating(self) -> None:
+        """Say, after the last status, that what takes long now is the last evaluation."""
+        self._line.close()
+        self._line.message('evaluating the final policy')
+
     def status_due(self) -> bool:
         """Say whether it is time for another status."""
         return self._clock() - self._last_status >= STATUS_PERIOD
@@ -176,6 +181,8 @@ class RunReport:
 
     def _progress(self, update: int) -> Progress:
         last = self.last_evaluation
+        if last and last.update < update == self._updates_total:
+            last = None  # the one of the final policy is on its way
         return Progress(
             update=update,
             updates_total=self._updates_total,
