@@ -4,13 +4,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from h2o_ros.cli import main
 from h2o_ros.data.d4rl import write_d4rl
 from h2o_ros.errors import ConfigurationError
-from h2o_ros.experiments.gap_report import draw_gap, gap_text
+from h2o_ros.experiments.gap_report import _draw_fields, draw_gap, gap_text
 from h2o_ros.robot.balance import BalanceController
-from h2o_ros.sim.disagreement import LAGS, effects, field_errors, scores, worst_regions
+from h2o_ros.sim.disagreement import (
+    LAGS,
+    FieldErrors,
+    effects,
+    field_errors,
+    scores,
+    worst_regions,
+)
 from h2o_ros.sim.one_step import Remade, remake
 from h2o_ros.sim.simulator import make_simulator
 from h2o_ros.task import load_task
@@ -104,6 +112,21 @@ def test_delay_is_told_from_what_is_linear_in_state_and_action():
     errors = field_errors(made(lag=2))  # simulated 0.5 a[t], recorded 0.5 a[t - 2]
     assert errors.by_state_and_action[1] == pytest.approx(0.5, abs=0.05)
     assert errors.by_earlier[1] == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_picture_says_what_the_table_says():
+    found = made(lag=2)
+    nan, size = np.full_like(found.spread, np.nan), np.full_like(found.spread, np.nan)
+    size[1], first, besides = 1.02, nan.copy(), nan.copy()
+    first[1], besides[1] = 0.37, 0.38
+    errors = FieldErrors(nan, nan, size, first, besides)
+    axes = Figure().subplots()
+    _draw_fields(axes, found, errors)
+    widths = [[bar.get_width() for bar in bars] for bars in axes.containers]
+    np.testing.assert_allclose(widths, [[37.74], [38.76], [25.5]])
+    assert axes.get_legend().get_title().get_text() == 'share of the squared error'
+    table = gap_text(found, errors, effects(found)).partition('|')[2]
+    assert table.splitlines()[0].count('of the squared error: ') == 2
 
 
 def test_a_field_that_never_changes_has_no_size(tmp_path):

@@ -29,6 +29,9 @@ MOST_BARS = 8  # fields, the worst ones
 SHOWN_LAGS = LAGS - 4  # those left out keep later effects out of these
 SHOWN_REGIONS = 3
 LEAST_RATIO = 1.2  # of a region worth naming
+PART_LABELS = ('linear in state and action', 'in earlier actions: delay, lag', 'the rest')
+PART_COLOURS = (ORANGE, GREEN, GREY)
+LEAST_LABELLED = 0.1  # of the panel's width, a part of a bar that holds a number
 
 
 def gap_text(made: Remade, errors: FieldErrors, effects: Sequence[Effect]) -> str:
@@ -48,7 +51,8 @@ def gap_text(made: Remade, errors: FieldErrors, effects: Sequence[Effect]) -> st
 def _field_table(made: Remade, errors: FieldErrors) -> str:
     lines = [
         '| in one step | recorded change, deviation | simulator less recorded, mean | RMS '
-        '| RMS over deviation | linear in state and action | in earlier actions |',
+        '| RMS over deviation | of the squared error: linear in state and action '
+        '| of the squared error: in earlier actions |',
         '|---' * 7 + '|',
     ]
     for i in np.argsort(-np.nan_to_num(errors.size, nan=-1.0)):
@@ -112,21 +116,37 @@ def draw_gap(made: Remade, errors: FieldErrors, effects: Sequence[Effect], path:
 
 
 def _draw_fields(axes: Axes, made: Remade, errors: FieldErrors) -> None:
-    """Draw how far off each field is, and how far when what is linear is taken away."""
+    """Draw how far off each field is, each bar divided as the squared error is."""
     shown = [i for i in np.argsort(errors.size) if not np.isnan(errors.size[i])][-MOST_BARS:]
     names = [made.task.observation[i].name for i in shown]
+    axes.set_xlim(0.0, max(105.0 * float(errors.size[shown].max(initial=0.0)), 1.0))
+    room = LEAST_LABELLED * axes.get_xlim()[1]
     size = 100.0 * errors.size[shown]
-    first = np.nan_to_num(errors.by_state_and_action[shown])
-    both = first + np.nan_to_num(errors.by_earlier[shown])
-    without_first = size * np.sqrt(np.clip(1.0 - first, 0.0, 1.0))
-    without_both = size * np.sqrt(np.clip(1.0 - both, 0.0, 1.0))
     axes.set_title('Error of one step', fontsize=13)
-    axes.barh(names, size, color=ORANGE, label='linear in state and action')
-    axes.barh(names, without_first, color=GREEN, label='in earlier actions: delay, lag')
-    axes.barh(names, without_both, color=GREY, label='the rest, sensor noise')
+    left = np.zeros(len(shown))
+    parts = zip(error_shares(errors)[:, shown], PART_LABELS, PART_COLOURS, strict=True)
+    for share, label, colour in parts:
+        width = share * size
+        bars = axes.barh(names, width, left=left, color=colour, label=label)
+        told = np.where(width > room, [f'{part:.0%}' for part in share], '')
+        axes.bar_label(bars, told, label_type='center', color='white', fontsize=10)
+        left += width
     axes.set_xlabel("RMS, % of the recorded change's deviation", fontsize=12)
-    axes.set_xlim(0.0, max(1.05 * float(size.max(initial=0.0)), 1.0))
-    axes.legend(fontsize=10, loc='upper center', bbox_to_anchor=(0.4, -0.14), ncols=2)
+    axes.legend(
+        fontsize=10, loc='upper center', bbox_to_anchor=(0.4, -0.14), ncols=2,
+        title='share of the squared error', title_fontsize=10,
+    )  # fmt: skip
+
+
+def error_shares(errors: FieldErrors) -> np.ndarray:
+    """Return the parts of each field's squared error (3, O), which sum up to 1.
+
+    What is linear in state and action, what earlier actions explain besides, and the rest; what
+    cannot be told is in the rest.
+    """
+    first = np.clip(np.nan_to_num(errors.by_state_and_action), 0.0, 1.0)
+    besides = np.clip(np.nan_to_num(errors.by_earlier), 0.0, 1.0 - first)
+    return np.array([first, besides, 1.0 - first - besides])
 
 
 def _draw_places(axes: Axes, made: Remade, errors: FieldErrors) -> None:
