@@ -105,6 +105,16 @@ def check_machine(with_ros: bool) -> None:
             'apt-get and dpkg are missing: without ROS 2 this needs Debian or Ubuntu; '
             'elsewhere install and source ROS 2 Jazzy or Kilted'
         )
+    check_folder()
+
+
+def check_folder() -> None:
+    """Check the place that all is put into."""
+    if re.search(r'\s', str(ROOT)):
+        raise SetUpError(
+            f"the path {str(ROOT)!r} contains a space, which colcon's set-up files cannot have: "
+            'move this folder to a path without'
+        )
     if not os.access(ROOT, os.W_OK):
         raise SetUpError(f'{ROOT} cannot be written by this user: check its owner and rights')
     free = shutil.disk_usage(ROOT).free

@@ -92,6 +92,13 @@ def test_a_folder_without_rights_is_named(set_up, monkeypatch, capsys):
     assert f'{set_up.ROOT} cannot be written' in failure(set_up, capsys)
 
 
+def test_a_path_with_a_space_is_refused(set_up, tmp_path, monkeypatch, capsys):
+    root = tmp_path / 'my robot'
+    root.mkdir()
+    monkeypatch.setattr(set_up, 'ROOT', root)
+    assert f"'{root}' contains a space" in failure(set_up, capsys)
+
+
 def test_a_full_disk_is_told(set_up, monkeypatch, capsys):
     usage = namedtuple('usage', 'total used free')
     monkeypatch.setattr(set_up.shutil, 'disk_usage', lambda path: usage(9, 8, 1e9))
