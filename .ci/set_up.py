@@ -14,6 +14,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+import typing
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +41,7 @@ def main() -> int:
         check_machine(with_ros)
         LOG.parent.mkdir(exist_ok=True)
         lock = LOG.with_suffix('.lock').open('w')
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two at once would write the same files
+        take_turn(lock)
         LOG.write_text('')
         make_environment(with_ros)
         requirements = install_requirements(with_ros)
@@ -56,6 +57,15 @@ def main() -> int:
         return 130
     say(f'ready after {time.monotonic() - started:.0f} s')
     return 0
+
+
+def take_turn(lock: 'typing.TextIO') -> None:
+    """Lock a file until this process ends: two set-ups at once would write the same files."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say('another set-up is running in this folder; waiting for it')
+        fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def say(line: str) -> None:

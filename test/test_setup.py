@@ -1,5 +1,6 @@
 """Set-up fails with one line that says what is missing, and skips what is done."""
 
+import fcntl
 import importlib.util
 import subprocess
 import sys
@@ -97,6 +98,24 @@ def test_a_path_with_a_space_is_refused(set_up, tmp_path, monkeypatch, capsys):
     root.mkdir()
     monkeypatch.setattr(set_up, 'ROOT', root)
     assert f"'{root}' contains a space" in failure(set_up, capsys)
+
+
+def test_it_says_that_it_waits_for_another_set_up(set_up, tmp_path, monkeypatch, capsys):
+    taken, flock = [], fcntl.flock
+
+    def note(lock, how):
+        taken.append(how)
+        if how == fcntl.LOCK_EX:
+            held.close()  # the other one has ended
+        flock(lock, how)
+
+    with (tmp_path / 'lock').open('w') as held, (tmp_path / 'lock').open('w') as lock:
+        flock(held, fcntl.LOCK_EX)
+        monkeypatch.setattr(set_up.fcntl, 'flock', note)
+        set_up.take_turn(lock)
+    assert taken == [fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_EX]
+    said = 'set-up: another set-up is running in this folder; waiting for it\n'
+    assert capsys.readouterr().out == said
 
 
 def test_a_full_disk_is_told(set_up, monkeypatch, capsys):
