@@ -12,7 +12,8 @@ import pytest
 
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.data.demonstration import chosen_bags, demonstration_bag
-from h2o_ros.errors import CheckpointError, ConfigurationError
+from h2o_ros.data.recorded import load_recorded
+from h2o_ros.errors import BagError, CheckpointError, ConfigurationError
 from h2o_ros.experiments import real_world, recording_gains, train, training, wheel_legged
 from h2o_ros.experiments.comparison import passes
 from h2o_ros.launching.command import load_graph
@@ -194,6 +195,19 @@ def test_an_empty_list_of_bags_is_the_demonstration_but_an_empty_name_is_refused
     for names in (',', 'a,', ',a', 'a, ,b'):
         with pytest.raises(ConfigurationError, match=f'^bag: an empty name in {names!r}; '):
             chosen_bags(names, task)
+
+
+def test_who_has_no_recordings_is_told_how_to_name_them_for_train_and_for_launch(tmp_path):
+    give = r'give --bag \(with a launch file: bag:=\) '
+    with pytest.raises(BagError, match=f'none was named; {give}a name'):
+        demonstration_bag(load_task('half_cheetah'))
+    with pytest.raises(BagError, match=f'{give}the name of a dataset'):
+        load_recorded('a_bag', load_task('half_cheetah'))
+    own = tmp_path / 'mine.yaml'
+    text = find_task('standing_still').read_text(encoding='utf-8')
+    own.write_text(text.replace('name: standing_still', 'name: big_robot'), encoding='utf-8')
+    with pytest.raises(BagError, match=f'{give}.*make demo ARGS="task:=FILE.yaml"$'):
+        demonstration_bag(load_task(str(own)))
 
 
 def test_a_bag_given_twice_is_refused_under_any_name(tmp_path, monkeypatch, capsys):

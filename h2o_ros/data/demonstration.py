@@ -6,7 +6,9 @@ from pathlib import Path
 
 from h2o_ros.data.d4rl import ENVIRONMENTS, dataset_names
 from h2o_ros.errors import BagError, ConfigurationError
-from h2o_ros.task import Task, share_folder
+from h2o_ros.task import Task, share_folder, task_names
+
+GIVE = '--bag (with a launch file: bag:=)'  # as whoever trains names recordings
 
 
 def chosen_bags(names: str, task: Task) -> list[Path]:
@@ -31,8 +33,8 @@ def demonstration_bag(task: Task) -> Path:
         environment = next(name for name, known in ENVIRONMENTS.items() if known == task.name)
         known = [name for name in dataset_names() if name.startswith(environment)]
         raise BagError(
-            f'task {task.name!r} learns from a dataset, and none was named; give bag:=NAME or '
-            f'bag:=FILE.hdf5 ({", ".join(known) or "none is here"}), or make one: '
+            f'task {task.name!r} learns from a dataset, and none was named; give {GIVE} a name '
+            f'({", ".join(known) or "none is here"}) or a .hdf5 file, or make one: '
             f'h2o dataset make {environment}-medium-replay-v2'
         )
     try:
@@ -40,8 +42,9 @@ def demonstration_bag(task: Task) -> Path:
     except ConfigurationError:
         path = Path('bags') / f'{task.name}_demo'
     if not path.is_dir():
+        meant = task.name if task.name in task_names() else 'FILE.yaml'
         raise BagError(
-            f'no demonstration of task {task.name!r} is shipped; name your own recordings, '
-            f'bag:=FOLDER, or record one: make demo ARGS="task:={task.name}"'
+            f'no demonstration of task {task.name!r} is shipped; give {GIVE} your own '
+            f'recordings, or record one: make demo ARGS="task:={meant}"'
         )
     return path

@@ -15,7 +15,7 @@ from h2o_ros.data.d4rl import (
     normalised_score,
 )
 from h2o_ros.data.dataset import BagReport, load_bags
-from h2o_ros.data.demonstration import chosen_bags
+from h2o_ros.data.demonstration import GIVE, chosen_bags
 from h2o_ros.errors import BagError
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions, concatenate
@@ -67,8 +67,8 @@ def load_recorded(names: str, task: Task) -> Recorded:
     if not datasets:
         if not any(field.sources for field in task.observation):
             raise BagError(
-                f'{paths[0]}: task {task.name!r} names no topics, so no bag is of it; give a '
-                'dataset, bag:=NAME or bag:=FILE.hdf5'
+                f'{paths[0]}: task {task.name!r} names no topics, so no bag is of it; give '
+                f'{GIVE} the name of a dataset or a .hdf5 file'
             )
         bags = load_bags(paths, task)
         return Recorded(bags.transitions, bags.report)
