@@ -77,15 +77,17 @@ def test_another_task_reads_the_same_bag(takes, tmp_path, capsys):
     ('words', 'expected'),
     [
         (['{takes}/take_002'], 'no step of task standing_still in'),
-        (['/nowhere/bag'], 'no step of task standing_still in /nowhere/bag'),
+        (['/nowhere/bag'], '/nowhere/bag: there is no such bag or folder'),
         (['{takes}', '--task', 'dancing'], "task 'dancing' is unknown"),
         (['{takes}', '--picture', '/dev/null/x.png'], '/dev/null/x.png: cannot be written'),
     ],
 )
 def test_a_mistake_is_one_line(takes, words, expected, capsys):
     assert main(['bags', *(word.format(takes=takes) for word in words)]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
     assert line.startswith('error: ') and expected in line
+    assert not said.out or 'no such' not in line
 
 
 def test_both_layers_name_the_same_drivers():

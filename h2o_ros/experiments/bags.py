@@ -41,6 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--picture', default='runs/bags.png', help='default: %(default)s')
     options = parser.parse_args(arguments)
     paths = [bag for given in map(Path, options.bags) for bag in takes_in(given) or [given]]
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise BagError(f'{", ".join(missing)}: there is no such bag or folder; check the path')
     task = load_task(options.task) if options.task else task_of(paths)
     figures = [figures_of(path, task) for path in paths]
     print(format_bags(figures, task))
