@@ -5,7 +5,7 @@ from h2o_ros.launching.arguments import TASK
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
 from h2o_ros.launching.ros import make_launch_description
 from h2o_ros.launching.simulated_robots import evaluated_robots, exploring_robots
-from h2o_ros.robot.description import check_model
+from h2o_ros.robot.description import check_model, model_help
 from h2o_ros.run_lock import refuse_second_run
 from h2o_ros.sim.gaps import HELP, find_gap
 from h2o_ros.task import load_task
@@ -63,8 +63,7 @@ GRAPH = Graph(
         Argument(
             'robot',
             'standard',
-            'Model that stands for reality: standard or hard of the wheel-legged robot, standard '
-            'of the others, or path of a YAML file',
+            f'Model that stands for reality: {model_help()}',
         ),
         Argument(
             'algorithm',

@@ -251,6 +251,17 @@ def test_a_command_to_resume_is_right_in_any_folder(tmp_path, monkeypatch):
     }  # fmt: skip
 
 
+def test_the_help_says_what_each_option_takes(capsys):
+    with pytest.raises(SystemExit):
+        train.parse(['--help'])
+    said = ' '.join(capsys.readouterr().out.split())
+    for name in vars(train.parse([])):
+        text = said.rpartition(f' --{name} ')[2].partition(' --')[0]
+        assert 'default' in text, name
+        assert ('path of a YAML file' in text) == (name in ('task', 'algorithm', 'robot', 'gap'))
+    assert "0, the default: the algorithm's own number" in said
+
+
 def test_comparison_keeps_what_is_done_and_writes_table_and_picture(tmp_path, short_task, capsys):
     words = [
         '--task', short_task, '--seeds', '2', '--updates', '64',

@@ -16,7 +16,7 @@ import pytest
 
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.errors import ConfigurationError
-from h2o_ros.launching.command import load_graph
+from h2o_ros.launching.command import load_graph, parse
 from h2o_ros.launching.description import (
     Argument,
     Graph,
@@ -26,6 +26,7 @@ from h2o_ros.launching.description import (
     split_arguments,
 )
 from h2o_ros.launching.processes import command_line
+from h2o_ros.robot.description import check_model
 from h2o_ros.task import load_task
 
 SHIPPED = Path(__file__).resolve().parent.parent / 'launch'
@@ -388,6 +389,19 @@ def test_a_node_that_simulates_starts_no_process_for_ctrl_c_to_hit():
     environment = plain | node_environment(plain)
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert run.stdout == ''
+
+
+def test_only_the_launch_file_is_required(capsys):
+    with pytest.raises(SystemExit):
+        parse([])
+    assert capsys.readouterr().err.endswith('the following arguments are required: file\n')
+
+
+def test_what_is_shown_of_a_robot_is_what_may_be_given():
+    shown = {a.name: a.description for a in load_graph(SHIPPED / 'train_sim.launch.py').arguments}
+    with pytest.raises(ConfigurationError) as refused:
+        check_model('wheel_legged', 'harder')
+    assert str(refused.value).partition('choose one of ')[2] in shown['robot']
 
 
 def test_the_last_of_a_repeated_argument_wins():

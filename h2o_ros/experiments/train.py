@@ -18,6 +18,7 @@ from h2o_ros.report.evaluation import EpisodeFigures
 from h2o_ros.report.picture import GapSample
 from h2o_ros.report.run import CHECKPOINT, POLICY, RunReport
 from h2o_ros.report.summary import words_to_resume
+from h2o_ros.robot.description import A_FILE, model_help
 from h2o_ros.sim.gaps import HELP, find_gap, simulation
 from h2o_ros.sim.simulator import make_simulator
 from h2o_ros.task import Task, load_task, task_names
@@ -30,20 +31,7 @@ GAP_STEPS = 64  # control steps of the simulator at which the dynamics gap is sh
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser('h2o train', description=__doc__)
-    parser.add_argument('--task', default='standing_still', help=', '.join(task_names()))
-    parser.add_argument(
-        '--bag', default='', help='recordings or datasets, by commas; empty: the demonstration'
-    )
-    parser.add_argument('--algorithm', default='h2o', help=', '.join(algorithm_names()))
-    parser.add_argument('--robot', default='standard', help='model that is reality')
-    parser.add_argument('--gap', default='none', help=HELP)
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--updates', type=int, default=0, help='0: the number of the algorithm')
-    parser.add_argument('--environments', type=int, default=32)
-    parser.add_argument('--episodes', type=int, default=10, help='of the final evaluation')
-    parser.add_argument('--device', default='cpu', choices=('cpu', 'cuda'))
-    parser.add_argument('--output', default='runs/train')
-    parser.add_argument('--resume', default='', help='checkpoint to go on from')
+    add_arguments(parser)
     options = parser.parse_args(arguments)
     for name, least in (('seed', 0), ('updates', 0), ('environments', 1), ('episodes', 1)):
         if getattr(options, name) < least:
@@ -51,6 +39,58 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                 f'argument --{name}: expected {least} or more, got {getattr(options, name)}'
             )
     return options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `h2o train`."""
+    parser.add_argument(
+        '--task',
+        default='standing_still',
+        help=f'{", ".join(task_names())}, or {A_FILE} (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--bag',
+        default='',
+        help='recordings or datasets, by commas (default: the demonstration of the task)',
+    )
+    parser.add_argument(
+        '--algorithm',
+        default='h2o',
+        help=f'{", ".join(algorithm_names())}, or {A_FILE} (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--robot',
+        default='standard',
+        help=f'model that stands for reality: {model_help()} (default: %(default)s)',
+    )
+    parser.add_argument('--gap', default='none', help=f'{HELP} (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='random seed (default: %(default)s)')
+    parser.add_argument(
+        '--updates',
+        type=int,
+        default=0,
+        help="gradient updates to make; 0, the default: the algorithm's own number",
+    )
+    parser.add_argument(
+        '--environments', type=int, default=32, help='simulated robots (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--episodes', type=int, default=10, help='of the final evaluation (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--device',
+        default='cpu',
+        choices=('cpu', 'cuda'),
+        help='where to train (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--output',
+        default='runs/train',
+        help='folder for everything the run writes (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--resume', default='', help='checkpoint to go on from (default: begin anew)'
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

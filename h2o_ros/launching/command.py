@@ -21,7 +21,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser('h2o launch', description=__doc__)
     parser.add_argument('file', help='name of a shipped launch file, or a path')
-    parser.add_argument('arguments', nargs='*', metavar='name:=value')
+    parser.add_argument('arguments', nargs='*', default=[], metavar='name:=value')
     parser.add_argument(
         '-s', '--show-args', '--show-arguments', dest='show', action='store_true',
         help='show the arguments of the launch file and end',

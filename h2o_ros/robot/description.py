@@ -16,6 +16,7 @@ WHEEL_RADIUS = 0.065
 # The wheels' joints, in the MJCF files and in joint_states.
 WHEELS = ('left_wheel', 'right_wheel')
 SIMULATOR = 'simulator'
+A_FILE = 'path of a YAML file'
 VIRTUAL_ROBOT = 'virtual_robot.xml'  # beside whose parameters RobotParameters are read
 
 
@@ -95,6 +96,12 @@ def robot_folder(robot: str) -> Path:
 def model_names(robot: str) -> list[str]:
     """List the models of a robot: the training simulator, then the virtual robots."""
     return [SIMULATOR, *sorted(path.stem for path in robot_folder(robot).glob('*.yaml'))]
+
+
+def model_help() -> str:
+    """Say what may stand for reality, as command lines and launch files do."""
+    models = ', '.join(model_names('wheel_legged'))
+    return f'{models} of the wheel-legged robot, simulator or standard of the others, or {A_FILE}'
 
 
 def check_model(robot: str, model: str) -> None:
