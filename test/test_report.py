@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.locks import FileLock, HeldError
@@ -23,6 +24,7 @@ from h2o_ros.report.output import FolderLock, prepare_output_folder
 from h2o_ros.report.picture import (
     GapSample,
     RunFigures,
+    _draw_learning,
     density_level,
     draw_run,
     pick_state_fields,
@@ -246,6 +248,17 @@ def test_the_picture_is_drawn_without_any_one_of_its_parts(tmp_path, missing):
     figures = realistic_run('standing_still')
     empty = {'gap': None, 'real_observation': np.zeros((0, 4))}.get(missing, ())
     assert draw_run(RunFigures(**{**vars(figures), missing: empty}), tmp_path / 'a.png').exists()
+
+
+@pytest.mark.parametrize(
+    ('update', 'shown', 'label'), [(200, 200, 'updates'), (20000, 20, 'updates (thousands)')]
+)
+def test_few_updates_are_not_counted_in_thousands(update, shown, label):
+    of_one = evaluation(update, [5.0], [3])
+    returns, survival = Figure().subplots(2, 1)
+    _draw_learning(returns, survival, RunFigures('x', load_task('standing_still'), [of_one]))
+    assert survival.get_xlabel() == label
+    assert list(survival.lines[0].get_xdata()) == [shown]
 
 
 @pytest.mark.filterwarnings('error')

@@ -26,6 +26,7 @@ from h2o_ros.task import Task
 BLUE, ORANGE, GREEN, GREY = '#0072B2', '#D55E00', '#009E73', '#767676'
 U_COLOURS = 'cividis'
 SIZE_INCHES, DPI = (16.0, 6.4), 100  # 1600 x 640 pixels
+FEW_UPDATES = 5000  # below it they are not counted in thousands
 DATA_SHARE = 0.95  # of the real data, within the line drawn around it
 
 
@@ -159,7 +160,7 @@ def _draw_learning(returns: Axes, survival: Axes, figures: RunFigures) -> None:
         say(returns, 'no evaluation finished')
         survival.set_visible(False)
         return
-    updates = np.array([e.update for e in evaluations]) / 1000.0
+    updates, unit = _scaled(np.array([e.update for e in evaluations]))
     episodes = np.concatenate([e.returns for e in evaluations]) / 1000.0
     counts = [e.episodes for e in evaluations]
     best, worst = max(0.0, float(episodes.max())), min(0.0, float(episodes.min()))
@@ -183,10 +184,17 @@ def _draw_learning(returns: Axes, survival: Axes, figures: RunFigures) -> None:
     survival.fill_between(updates, 0.0, shares, color=GREEN, alpha=0.15, linewidth=0)
     survival.set_ylabel(f'survived\n{seconds:g} s (%)', fontsize=12)
     survival.set_ylim(-5, 105)
-    survival.set_xlabel('updates (thousands)', fontsize=12)
+    survival.set_xlabel(unit, fontsize=12)
     survival.set_xlim(left=0.0)
     for axes in (returns, survival):
         axes.grid(alpha=0.25)
+
+
+def _scaled(updates: np.ndarray) -> tuple[np.ndarray, str]:
+    """Return numbers of updates as an axis shows them, and the axis's label."""
+    if updates.max() < FEW_UPDATES:
+        return updates, 'updates'
+    return updates / 1000.0, 'updates (thousands)'
 
 
 def _draw_gap(axes: Axes, figures: RunFigures) -> None:
