@@ -1,7 +1,7 @@
 """Train a policy from recordings and the simulator, and evaluate it on the virtual robot."""
 
 from h2o_ros.algorithms.config import algorithm_names
-from h2o_ros.launching.arguments import TASK
+from h2o_ros.launching.arguments import TASK, check_training
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
 from h2o_ros.launching.ros import make_launch_description
 from h2o_ros.launching.simulated_robots import evaluated_robots, exploring_robots
@@ -16,6 +16,7 @@ def nodes(arguments):
     task, seed = arguments['task'], arguments['seed']
     check_model(load_task(task).robot, arguments['robot'])
     find_gap(arguments['gap'])
+    check_training(arguments)
     return [
         NodeProcess(
             'learner',
@@ -70,13 +71,13 @@ GRAPH = Graph(
             'h2o',
             f'Algorithm: {", ".join(algorithm_names())}, or path of a YAML file',
         ),
-        Argument('seed', 0, 'Random seed'),
+        Argument('seed', 0, 'Random seed', least=0),
         Argument('device', 'cpu', 'Where to train', ('cpu', 'cuda')),
-        Argument('environments', 32, 'Simulated robots'),
-        Argument('steps', 0, 'Gradient updates to make; 0: the number of the algorithm'),
+        Argument('environments', 32, 'Simulated robots', least=1),
+        Argument('steps', 0, "Gradient updates to make; 0: the algorithm's own number", least=0),
         Argument('output', 'runs/train_sim', 'Folder for everything the run writes'),
         Argument('resume', '', 'Checkpoint to go on from; empty: begin anew'),
-        Argument('evaluate_every', 20000, 'Gradient updates between two evaluations'),
+        Argument('evaluate_every', 20000, 'Gradient updates between two evaluations', least=1),
     ),
     nodes=nodes,
     check=refuse_second_run,

@@ -26,13 +26,14 @@ MISTAKE = 2  # exit code of a node that was given something wrong: the same agai
 class Argument:
     """One `name:=value`; the default's type is the argument's.
 
-    choices: the only values allowed; empty allows any.
+    choices: the only values allowed; empty allows any. least: of a number.
     """
 
     name: str
     default: Value
     description: str
     choices: tuple[str, ...] = ()
+    least: float = -math.inf
 
     def read(self, text: str) -> Value:
         """Return the value of a text; ConfigurationError where it is none of this argument's."""
@@ -42,11 +43,16 @@ class Argument:
             )
         kind = type(self.default)
         try:
-            return _truth(text) if kind is bool else kind(text)
+            value: Value = _truth(text) if kind is bool else kind(text)
         except ValueError as err:
             raise ConfigurationError(
                 f'argument {self.name}: expected {kind.__name__}, got {text!r}'
             ) from err
+        if not isinstance(value, str) and value < self.least:
+            raise ConfigurationError(
+                f'argument {self.name}: expected {self.least:g} or more, got {text}'
+            )
+        return value
 
     @property
     def default_text(self) -> str:
