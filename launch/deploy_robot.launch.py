@@ -8,7 +8,7 @@ from h2o_ros.errors import ConfigurationError
 from h2o_ros.launching.arguments import TASK, load_robot_task
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
 from h2o_ros.launching.learning_graph import learning_nodes
-from h2o_ros.launching.robot_graph import ROBOT_ARGUMENTS, VIRTUAL, robot_nodes
+from h2o_ros.launching.robot_graph import AWAIT_STOP, ROBOT_ARGUMENTS, VIRTUAL, robot_nodes
 from h2o_ros.launching.ros import make_launch_description
 from h2o_ros.robot.shadow import ShadowLimits
 from h2o_ros.run_lock import refuse_second_run
@@ -85,7 +85,13 @@ def nodes(arguments):
         ),
     ]
     if arguments['record']:
-        recorder = {'task': task, 'output': output, 'takes': True, 'autostart': False}
+        recorder = {
+            'task': task,
+            'output': output,
+            'takes': True,
+            'autostart': False,
+            'await_stop': AWAIT_STOP,
+        }
         processes.append(NodeProcess('bag_recorder', parameters=recorder, apart=True))
     if arguments['operator'] == 'joystick':
         driving = {'task': task, 'operator': 'joystick'}

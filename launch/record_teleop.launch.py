@@ -3,7 +3,7 @@
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.launching.arguments import TASK
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
-from h2o_ros.launching.robot_graph import ROBOT_ARGUMENTS, VIRTUAL, robot_nodes
+from h2o_ros.launching.robot_graph import AWAIT_STOP, ROBOT_ARGUMENTS, VIRTUAL, robot_nodes
 from h2o_ros.launching.ros import make_launch_description
 from h2o_ros.run_lock import refuse_second_run
 
@@ -43,6 +43,7 @@ def nodes(arguments):
                 'takes': True,
                 'autostart': False,
                 'operator': arguments['operator'],
+                'await_stop': AWAIT_STOP if scripted else 0.0,
             },
             required=True,
         ),

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +107,56 @@ def test_a_policy_is_shadowed_handed_the_robot_and_recorded(run, balancing, tmp_
     # took what had come: they differ by an IMU message or so, the more the busier the machine.
     expected = Policy.load(balancing).act(by_policy.observation)
     assert np.corrcoef(by_policy.action[:, 0], expected[:, 0])[0, 1] > 0.9
+
+
+@pytest.fixture
+def drive_until(tmp_path, node_environment, processes, balancing, wait_until):
+    """Give a function that hands the robot over, does something to the launch, and ends it.
+
+    It returns the exit code, what was printed, and drive.json.
+    """
+    (tmp_path / 'driver.yaml').write_text(yaml.safe_dump(PATIENT))
+    output, log = tmp_path / 'deploy', tmp_path / 'log'
+    command = [str(Path(sys.executable).with_name('h2o')), 'launch', 'deploy_robot.launch.py']
+    words = {
+        'driver': tmp_path / 'driver.yaml', 'policy': balancing, 'output': output,
+        'seconds': 0.0, 'shadow_seconds': 2.0, 'shadow_answered': 0.5,
+    }  # fmt: skip
+
+    def drive(act: Callable[[subprocess.Popen, Callable[[str], int]], None]):
+        given = [f'{name}:={value}' for name, value in words.items()]
+        with log.open('w') as file:
+            process = processes.start([*command, *given], env=node_environment, stdout=file)
+        wait_until(lambda: 'handed over' in log.read_text(), 60, log.read_text)
+        act(process, lambda name: process_id(log.read_text(), name))
+        process.wait(30)
+        return process.returncode, log.read_text(), drive_of(output)
+
+    return drive
+
+
+def process_id(text: str, name: str) -> int:
+    """Return a node's process id as the launch has said it."""
+    match = re.search(rf'{name} started \(pid=(\d+)\)', text)
+    assert match, text
+    return int(match[1])
+
+
+def test_ctrl_c_while_a_policy_drives_is_no_fault(drive_until, tmp_path):
+    code, text, drive = drive_until(lambda launch, _: launch.send_signal(signal.SIGINT))
+    assert (code, drive['fault'], drive['recording_lost']) == (0, '', ''), text
+    assert drive['stopped']
+    assert POLICY in load_bags(tmp_path / 'deploy' / 'take_001', TASK).sources
+
+
+def test_a_recorder_that_was_killed_is_told_also_at_ctrl_c(drive_until, wait_until):
+    def act(launch, process_of):
+        os.kill(process_of('bag_recorder'), signal.SIGKILL)
+        launch.send_signal(signal.SIGINT)
+
+    code, text, drive = drive_until(act)
+    assert (code, drive['fault'], drive['stopped']) == (1, '', True), text
+    assert drive['recording_lost'].startswith('stop_recording: ')
 
 
 @pytest.fixture

@@ -265,6 +265,22 @@ def check_second_take(path):
     assert set(dataset.sources) == {POLICY}
 
 
+def test_at_ctrl_c_a_take_goes_on_until_it_is_ended(
+    processes, node_environment, ros_domain, tmp_path, wait_until
+):
+    words = ('-p', 'await_stop:=9.0')
+    given = (processes, node_environment, ros_domain, tmp_path, wait_until)
+    with recorded_robot(*given, words=words) as (node, robot):
+        node.send_signal(signal.SIGINT)
+        robot.drive(1.0)
+        answer = call(robot.node, 'stop_recording', wait_until)
+        assert answer.success and 'take_001: stopped' in answer.message
+        text, _ = node.communicate(timeout=10)
+    assert node.returncode == 0, text
+    assert len(load_bags(tmp_path / 'take_001', TASK).transitions) > 100
+    assert metadata(tmp_path / 'take_001')['end'] == 'stopped'
+
+
 def test_a_new_take_counts_on_from_what_is_there(tmp_path):
     (tmp_path / 'take_007').mkdir()
     (tmp_path / 'take_x').mkdir()
@@ -272,9 +288,9 @@ def test_a_new_take_counts_on_from_what_is_there(tmp_path):
 
 
 @contextlib.contextmanager
-def recorded_robot(processes, environment, domain, folder, wait_until):
+def recorded_robot(processes, environment, domain, folder, wait_until, words=()):
     """Give a recorder of takes and a robot that it hears."""
-    words = ('-p', 'takes:=true', '-p', f'output:={folder}')
+    words = ('-p', 'takes:=true', '-p', f'output:={folder}', *words)
     node = processes.start_node('bag_recorder', environment, *words)
     with listening(domain, 'hardware_driver') as listener:
         robot = Robot(listener)

@@ -224,16 +224,15 @@ def test_a_hand_over_is_tried_again_after_a_long_hold_too(monkeypatch):
 
 
 @pytest.mark.parametrize('stopped', [False, True])
-def test_a_take_that_is_not_ended_is_told_unless_all_were_asked_to_end(stopped):
+def test_a_take_that_is_not_ended_is_told(stopped):
     nodes = Nodes(refused=('stop_recording',))
-    nodes.on_said = lambda line: None
 
     def prepare(sequence):
         if stopped:
             nodes.on_said = lambda line: sequence.stop()
 
     sequence = run(nodes, prepare)
-    assert (sequence.recording_lost == '') == stopped
+    assert sequence.recording_lost == 'stop_recording is refused'
     assert (sequence.fault, sequence.stopped) == ('', stopped)
 
 

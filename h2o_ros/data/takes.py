@@ -86,6 +86,11 @@ class TakeRecorder:
         """Whether a take is being written."""
         return self._writer is not None
 
+    @property
+    def idle(self) -> float:
+        """For how long, in s, no take has been written; 0 while one is."""
+        return 0.0 if self.recording else time.monotonic() - self._ended
+
     def start(self, stamp: int) -> Path:
         """Begin a take and return its folder; BagError where that cannot or must not be done."""
         if self.recording:

@@ -13,6 +13,7 @@ from h2o_ros.robot.motor_settings import MotorSettings
 from h2o_ros.robot.safety_settings import SafetySettings
 
 VIRTUAL = 'virtual'
+AWAIT_STOP = 5.0  # s that a recorder leaves the supervisor at Ctrl-C to end the take
 ROBOTS = (VIRTUAL, 'wheel_legged')
 MOTORS = {field.name for field in fields(MotorSettings)}
 SAFETY = {field.name for field in fields(SafetySettings)}

@@ -37,6 +37,7 @@ from h2o_ros.nodes.recorded_topics import (
 from h2o_ros.task import Task, load_task
 
 TAKE_PERIOD = 0.05  # s between two looks at what came
+FAREWELL = 0.2  # s in which the answer to who ended the take goes out
 WATCH_PERIOD = 0.4  # s between two times that everything is brought to the disk
 
 
@@ -50,6 +51,13 @@ class Parameters:
         False, '', 'many takes of all that a robot says; false: one bag of the task, then the end'
     )
     autostart: bool = setting(True, '', 'begin at once; false: when start_recording is called')
+    await_stop: float = setting(
+        0.0,
+        's',
+        'to wait at Ctrl-C until whoever began the take has called stop_recording; 0: end it',
+        minimum=0.0,
+        maximum=9.0,
+    )
     operator: str = setting('', '', 'who drove, kept in the bag')
     minimum_free: int = setting(
         500, 'MB', 'that stay free on the disk, else no take goes on', minimum=1, maximum=10**9
@@ -108,6 +116,13 @@ class BagRecorder(BaseNode):
         self.create_timer(1.0, self._publish)
         self._publish()
         self._ready = True
+
+    def stop(self) -> None:
+        """End; a take that somebody else ends is written until then."""
+        if self._settings.await_stop and self._takes.recording:
+            self.end_when(lambda: self._takes.idle > FAREWELL, self._settings.await_stop)
+        else:
+            super().stop()
 
     def _find_publishers(self) -> None:
         """Listen to the task's topics once they are there, to each on its publisher's terms."""

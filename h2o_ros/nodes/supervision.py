@@ -18,7 +18,9 @@ from h2o_ros.robot.shadow import ShadowPhase
 CONFIGURE = 15.0  # s in which the driver finds and checks its motors
 READY = 2.0  # s in which nothing stands against arming any more, the first answers included
 ANSWER = 5.0  # s in which a service answers
-WAY_DOWN = 2.0  # s for each step down: three of them fit into what a launch waits for a node
+# Together these fit into what a launch waits for a node: the torque fades, the take ends, cleanup.
+WAY_DOWN = 2.0  # s in which the driver does a step down
+TAKE_END = 4.0  # s in which the recorder brings the take to the disk
 AGAIN = 1.0  # s for which a refused hand-over is tried again
 HAND_BACK = 3.0  # s of balancing in which a person takes hold of the robot
 STOPPED = 0.02  # s between two looks
@@ -214,10 +216,9 @@ class Supervision(threading.Thread):
 
     def _end_take(self) -> None:
         try:
-            self._robot.call('stop_recording', WAY_DOWN)
+            self._robot.call('stop_recording', TAKE_END)
         except RobotError as err:
-            if not self._stopping.is_set():  # else the recorder heard the same Ctrl-C
-                self.recording_lost = str(err)
+            self.recording_lost = str(err)  # at Ctrl-C, too: the recorder waits for this
             raise
 
     def _hold(self, seconds: float) -> None:
