@@ -159,6 +159,15 @@ def test_a_recorder_that_was_killed_is_told_also_at_ctrl_c(drive_until, wait_unt
     assert drive['recording_lost'].startswith('stop_recording: ')
 
 
+@pytest.mark.parametrize('name', ['hardware_driver', 'policy_server'])
+def test_a_node_that_is_killed_while_a_policy_drives_is_the_fault(drive_until, name):
+    code, text, drive = drive_until(lambda _, process: os.kill(process(name), signal.SIGKILL))
+    assert code == 128 + signal.SIGKILL, text
+    # A driver that has no command trips; which of both comes first is not sure.
+    assert name in drive['fault'] or 'the driver tripped' in drive['fault'], text
+    assert not drive['stopped']
+
+
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> tuple[Path, Path]:
     """Give an algorithm's file, and a checkpoint of its first updates on the demonstration."""

@@ -22,6 +22,7 @@ class Nodes:
         self.asked, self.said = [], []
         self.armed, self.tripped, self.stopped, self.held = False, '', False, False
         self.in_the_way = []  # obstacles, one a look
+        self.ended = []
         self.on_said = lambda line: None
 
     def is_present(self):
@@ -59,6 +60,9 @@ class Nodes:
 
     def is_driven_by_hand(self):
         return self.held
+
+    def who_has_ended(self):
+        return self.ended
 
     def say(self, line):
         self.said.append(line)
@@ -234,6 +238,19 @@ def test_a_take_that_is_not_ended_is_told(stopped):
     sequence = run(nodes, prepare)
     assert sequence.recording_lost == 'stop_recording is refused'
     assert (sequence.fault, sequence.stopped) == ('', stopped)
+
+
+def test_a_node_that_has_ended_is_a_fault_and_no_person_who_stops(monkeypatch):
+    monkeypatch.setattr(supervision, 'FAREWELL', 0.05)
+    nodes = Nodes()
+    nodes.ended = ['hardware_driver']
+
+    def prepare(sequence):
+        nodes.on_said = lambda line: sequence.stop()
+
+    sequence = run(nodes, prepare)
+    assert sequence.fault == 'hardware_driver has ended'
+    assert not sequence.stopped
 
 
 def test_a_policy_refused_in_shadow_is_not_released(monkeypatch):

@@ -32,6 +32,7 @@ class Robot:
         self.node, self.state, self.mode = node, DriverStatus.DISARMED, PilotStatus.MODE_BALANCE
         self.source, self.number = Action.SOURCE_BALANCE_CONTROLLER, 0
         self.steps = dict.fromkeys(range(3), 0)
+        self.reason = ''
         node.create_service(ChangeState, 'hardware_driver/change_state', self._change)
         for name, mode in MODES.items():
             node.create_service(Trigger, name, lambda _, a, m=mode: self._choose(m, a))
@@ -44,11 +45,12 @@ class Robot:
         self._shadow = make(Action, 'shadow_action', STREAM)
         self._tell()
         node.create_timer(TASK.period, self._step)
+        node.create_timer(0.2, self._tell)
 
     def change(self, mode, source, reason) -> None:
         """Have somebody else drive from the next step on."""
-        self.mode, self.source = mode, source
-        self._tell(reason)
+        self.mode, self.source, self.reason = mode, source, reason
+        self._tell()
 
     def _change(self, request, answer):
         armed = request.transition.id == TRANSITIONS['activate']
@@ -68,10 +70,12 @@ class Robot:
         answer.success = True
         return answer
 
-    def _tell(self, reason='') -> None:
+    def _tell(self) -> None:
         contract = TASK.contract_hash
         self._driver.publish(DriverStatus(state=self.state, contract_hash=contract))
-        self._pilot.publish(PilotStatus(mode=self.mode, reason=reason, contract_hash=contract))
+        self._pilot.publish(
+            PilotStatus(mode=self.mode, reason=self.reason, contract_hash=contract)
+        )
 
     def _step(self) -> None:
         self.number += 1

@@ -47,6 +47,7 @@ class PilotTopics:
         self._node, self._pilot, self._served = node, pilot, served
         self._publisher = publisher
         self.torque_flows = False  # as the driver says
+        self._ending = False
         self._shown: tuple = ()
         self._slowest, self._answered, self._seen_at = 0.0, 0, -math.inf
         self._shadow = node.create_publisher(Action, 'shadow_action', STREAM)
@@ -82,6 +83,11 @@ class PilotTopics:
         self._slowest = max(self._slowest, time.monotonic() - begun)
         self._answered += 1
         self._show_change()
+
+    def tell_of_end(self) -> None:
+        """Say that the node was told to end: one that was killed does not."""
+        self._ending = True
+        self._publish_status()
 
     def _show_change(self) -> None:
         """Publish the status where who drives, or with what, has changed."""
@@ -139,6 +145,7 @@ class PilotTopics:
             mode=int(pilot.mode),
             source=int(pilot.source),
             operator_holds=self._held(),
+            ending=self._ending,
             reason=pilot.reason,
             policy_version=served.version,
             policy_hash=served.digest,

@@ -91,6 +91,8 @@ class PolicyServer(BaseNode):
     def stop(self) -> None:
         """End; a robot is answered for as long as its torque fades."""
         topics = self._topics
+        if topics is not None:
+            topics.tell_of_end()
         self.end_when(lambda: topics is None or not topics.torque_flows, FADE)
 
     def _on_policy(self, message: PolicyMessage) -> None:

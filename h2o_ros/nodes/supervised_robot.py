@@ -66,5 +66,8 @@ class Robot(Protocol):
     def is_driven_by_hand(self) -> bool:
         """Say whether a person holds the dead-man."""
 
+    def who_has_ended(self) -> list[str]:
+        """Name those who, told to end, would still be heard, and are not."""
+
     def say(self, line: str) -> None:
         """Tell a person."""

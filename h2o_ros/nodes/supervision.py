@@ -23,6 +23,7 @@ WAY_DOWN = 2.0  # s in which the driver does a step down
 TAKE_END = 4.0  # s in which the recorder brings the take to the disk
 AGAIN = 1.0  # s for which a refused hand-over is tried again
 HAND_BACK = 3.0  # s of balancing in which a person takes hold of the robot
+FAREWELL = 1.0  # s in which a node that was told to end, or runs on, is heard
 STOPPED = 0.02  # s between two looks
 
 
@@ -67,7 +68,8 @@ class Supervision(threading.Thread):
         except RobotError as err:
             self.fault = str(err)
         except Stopped:
-            self.stopped = True
+            self.fault = self._who_has_ended()
+            self.stopped = not self.fault
         except Exception as err:
             # A fault of ours: the robot is down by now, and the run must not pass for a good one.
             traceback.print_exc()
@@ -220,6 +222,18 @@ class Supervision(threading.Thread):
         except RobotError as err:
             self.recording_lost = str(err)  # at Ctrl-C, too: the recorder waits for this
             raise
+
+    def _who_has_ended(self) -> str:
+        """Say whose end it was that stopped the run, empty where a person did.
+
+        A launch whose node has ended stops the others as a person's Ctrl-C does.
+        """
+        if not self._activated:
+            return ''
+        end = time.monotonic() + FAREWELL
+        while (ended := self._robot.who_has_ended()) and time.monotonic() < end:
+            time.sleep(STOPPED)
+        return f'{" and ".join(ended)} has ended' if ended else ''
 
     def _hold(self, seconds: float) -> None:
         """Let the robot run for a while; RobotError at a trip."""

@@ -80,6 +80,7 @@ class Supervisor(BaseNode):
         self._steps = LiveSteps(self._task)
         self._drove = DriveTotals(self._task)
         self._handed_over = False
+        self._heard = 0  # words of the pilot since the run was stopped
         self._lost: list[str] = []  # how the policy lost the robot, unasked by the supervisor
         self._driver_state: Client = self.create_client(
             ChangeState, 'hardware_driver/change_state'
@@ -171,6 +172,17 @@ class Supervisor(BaseNode):
         """Say whether a person holds the dead-man."""
         return self._pilot is not None and self._pilot.operator_holds
 
+    def who_has_ended(self) -> list[str]:
+        """Name those who, told to end, would still be heard, and are not."""
+        # A driver's last words are that it is not armed. A pilot says that it ends or, where
+        # nobody told it to, more than the one thing that may have been on its way.
+        ending = self._pilot is not None and self._pilot.ending
+        heard = {
+            'hardware_driver': not self.is_armed(),
+            'policy_server': ending or self._heard > 1,
+        }
+        return [name for name, here in heard.items() if not here]
+
     def say(self, line: str) -> None:
         """Tell a person."""
         self.get_logger().info(line)
@@ -178,6 +190,7 @@ class Supervisor(BaseNode):
     def stop(self) -> None:
         """Bring the robot down; the node ends when that is done."""
         self._handed_over = False  # the driver hears the same Ctrl-C, and nobody is robbed
+        self._heard = 0
         self._supervision.stop()
 
     def _ask(self, client: Client, request: Any, timeout: float, what: str) -> Any:
@@ -203,6 +216,7 @@ class Supervisor(BaseNode):
 
     def _on_pilot(self, message: PilotStatus) -> None:
         before, self._pilot = self._pilot, message
+        self._heard += 1
         left = before is not None and before.mode != message.mode != PilotStatus.MODE_POLICY
         if self._handed_over and left:
             how = f'after {self._drove.seconds:.1f} s: {message.reason}'
