@@ -270,7 +270,8 @@ def build(with_ros: bool) -> None:
 
 def _build_inputs() -> list[Path]:
     """Return the files on whose content, or mere presence, the build depends."""
-    files = [ROOT / 'package.xml', ROOT / 'CMakeLists.txt', *sorted(ROOT.glob('msg/*.msg'))]
+    files = [ROOT / 'package.xml', ROOT / 'CMakeLists.txt']
+    files += sorted([*ROOT.glob('msg/*.msg'), *ROOT.glob('srv/*.srv')])
     for folder in ('h2o_ros', 'launch', 'config', 'bags'):
         inner = sorted(path for path in (ROOT / folder).rglob('*') if path.is_file())
         files += [path for path in inner if '__pycache__' not in path.parts]
@@ -278,11 +279,11 @@ def _build_inputs() -> list[Path]:
 
 
 def _digest(files: list[Path]) -> str:
-    """Hash names, and of what CMake reads the contents too: package, messages, who has a main."""
+    """Hash names, and the contents that CMake reads: package, interfaces, who has a main."""
     digest = hashlib.sha256()
     for path in files:
         digest.update(str(path.relative_to(ROOT)).encode())
-        if path.parent == ROOT or path.suffix == '.msg':
+        if path.parent == ROOT or path.suffix in ('.msg', '.srv'):
             digest.update(path.read_bytes())
         elif path.parent.name == 'nodes':
             digest.update(b'node' if b'\ndef main(' in path.read_bytes() else b'')

@@ -213,6 +213,17 @@ def test_an_edit_of_python_needs_no_build_but_a_new_node_does(set_up):
     assert set_up._digest(set_up._build_inputs()) != before
 
 
+def test_a_new_service_and_a_changed_one_need_a_build(set_up):
+    for name in ('package.xml', 'CMakeLists.txt'):
+        (set_up.ROOT / name).write_text('')
+    (set_up.ROOT / 'srv').mkdir()
+    seen = {set_up._digest(set_up._build_inputs())}
+    for text in ('---', 'bool yes\n---'):
+        (set_up.ROOT / 'srv' / 'Ask.srv').write_text(text)
+        seen.add(set_up._digest(set_up._build_inputs()))
+    assert len(seen) == 3
+
+
 def test_make_lists_what_one_can_do():
     shown = subprocess.run(
         ['make', '-C', SCRIPT.parent.parent], capture_output=True, text=True, check=True
