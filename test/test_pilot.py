@@ -195,7 +195,12 @@ def test_a_policy_drives_only_after_its_release_where_that_is_asked_for():
         pilot.set_armed(True)
         assert 'has not passed the shadow phase' in pilot.choose(Mode.POLICY, now, True)
         assert pilot.mode is not Mode.POLICY
-        pilot.release()
+        assert 'not in shadow' in pilot.release()
+        assert pilot.choose(Mode.SHADOW, now, True) == ''
+        pilot.set_armed(False)
+        assert 'not armed' in pilot.release()
+        pilot.set_armed(True)
+        assert pilot.release() == ''
         assert pilot.choose(Mode.POLICY, now, has_policy=True) == ''
         # a person who took over gives it back without another phase
         pilot.command(0.0, now)

@@ -46,6 +46,9 @@ class Nodes:
             raise RobotError(f'{service} is refused')
         return service
 
+    def release_policy(self, timeout):
+        self.call('release_policy', timeout)
+
     def trip(self):
         return self.tripped
 

@@ -13,8 +13,9 @@ from std_srvs.srv import Trigger
 from test_policy_gate import policy
 
 from h2o_ros.msg import Action, DriverStatus, Observation, PilotStatus
-from h2o_ros.nodes.common import LATCHED, STREAM, to_floats
+from h2o_ros.nodes.common import LATCHED, RELEASE, STREAM, to_floats
 from h2o_ros.nodes.supervisor import TRANSITIONS
+from h2o_ros.srv import ReleasePolicy
 from h2o_ros.task import load_task
 
 TASK = load_task('standing_still')
@@ -32,11 +33,12 @@ class Robot:
         self.node, self.state, self.mode = node, DriverStatus.DISARMED, PilotStatus.MODE_BALANCE
         self.source, self.number = Action.SOURCE_BALANCE_CONTROLLER, 0
         self.steps = dict.fromkeys(range(3), 0)
-        self.reason = ''
+        self.reason, self.policy_hash = '', 'a'
+        self.asked_for: list[str] = []  # hashes of the policies to release
         node.create_service(ChangeState, 'hardware_driver/change_state', self._change)
         for name, mode in MODES.items():
             node.create_service(Trigger, name, lambda _, a, m=mode: self._choose(m, a))
-        node.create_service(Trigger, 'release_policy', self._release)
+        node.create_service(ReleasePolicy, RELEASE, self._release)
         make = node.create_publisher
         self._driver = make(DriverStatus, 'driver_status', LATCHED)
         self._pilot = make(PilotStatus, 'pilot_status', LATCHED)
@@ -59,8 +61,9 @@ class Robot:
         answer.success = True
         return answer
 
-    def _release(self, _request, answer):
-        answer.success = True
+    def _release(self, request, answer):
+        self.asked_for.append(request.policy_hash)
+        answer.success, answer.step = True, self.number
         return answer
 
     def _choose(self, mode, answer):
@@ -74,7 +77,12 @@ class Robot:
         contract = TASK.contract_hash
         self._driver.publish(DriverStatus(state=self.state, contract_hash=contract))
         self._pilot.publish(
-            PilotStatus(mode=self.mode, reason=self.reason, contract_hash=contract)
+            PilotStatus(
+                mode=self.mode,
+                reason=self.reason,
+                contract_hash=contract,
+                policy_hash=self.policy_hash,
+            )
         )
 
     def _step(self) -> None:
@@ -130,11 +138,39 @@ def test_what_others_drive_is_not_the_policys(start, ros_domain, wait_until, tmp
                 robot.change(PilotStatus.MODE_POLICY, Action.SOURCE_POLICY, 'asked for')
         code, text = end(process)
     drive = json.loads((tmp_path / 'drive.json').read_text())
-    assert (code, drive['fault']) == (0, '')
+    assert (code, drive['fault'], drive['unjudged_steps']) == (0, '', 0)
     assert 50 < drive['steps'] <= robot.steps[Action.SOURCE_POLICY]
     assert drive['mean_abs_x'] == pytest.approx(0.5)
     assert [line.split(': ', 1)[1] for line in drive['policy_lost']] == [r for _, r in losses]
     assert 'the policy lost the robot after ' in text
+
+
+def test_a_policy_that_drives_unjudged_is_told_and_no_success(
+    start, ros_domain, wait_until, tmp_path
+):
+    process = start()
+    with listening(ros_domain) as node:
+        robot = Robot(node)
+        wait_until(lambda: robot.mode == PilotStatus.MODE_SHADOW, 20, 'the shadow phase')
+        robot.change(PilotStatus.MODE_POLICY, Action.SOURCE_POLICY, 'asked for')
+        wait_until(lambda: robot.steps[Action.SOURCE_POLICY] > 100, 10)
+        code, text = end(process)
+    drive = json.loads((tmp_path / 'drive.json').read_text())
+    assert (code, robot.asked_for) == (1, [])
+    assert 50 < drive['steps'] <= drive['unjudged_steps'] + 1
+    assert 'the policy drives without having passed its shadow phase' in text
+
+
+def test_a_policy_that_comes_during_the_shadow_phase_is_judged_anew(start, ros_domain, wait_until):
+    process = start()
+    with listening(ros_domain) as node:
+        robot = Robot(node)
+        wait_until(lambda: robot.mode == PilotStatus.MODE_SHADOW, 20, 'the shadow phase')
+        robot.policy_hash = 'b'
+        wait_until(lambda: robot.source == Action.SOURCE_POLICY, 20, 'the hand-over')
+        assert robot.asked_for == ['b']
+        code, text = end(process)
+    assert code == 0 and 'another policy is served' in text
 
 
 def test_without_a_policy_every_step_counts(start, ros_domain, wait_until, tmp_path):

@@ -73,12 +73,15 @@ def list_services(node: Node, wait: Wait) -> None:
 
 
 def services(node: Node) -> dict[str, str]:
-    """Return the services of the domain that a person calls, with their types."""
+    """Return the services of the domain that a person calls, with their types.
+
+    What ROS calls hidden, by an underscore before the name, is for nodes among themselves.
+    """
     known = dict(node.get_service_names_and_types())
     return {
         name: kinds[0]
         for name, kinds in sorted(known.items())
-        if kinds[0].partition('/')[0] in OFFERED
+        if kinds[0].partition('/')[0] in OFFERED and '/_' not in name
     }
 
 

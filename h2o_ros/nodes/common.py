@@ -48,6 +48,7 @@ STREAM_EVERY = QoSProfile(
 )
 LOOK = 0.02  # s between two looks whether a node may end
 FADE = 2.0  # s that the torque of a robot takes at most to fade at Ctrl-C; see ramp_time
+RELEASE = '_release_policy'  # a service that ROS calls hidden: the supervisor's, no person's
 # States in which the driver has cut the motors out, until a person arms them again.
 CUT_OUT = (DriverStatus.TRIPPED, DriverStatus.EMERGENCY_STOPPED)
 

@@ -12,11 +12,12 @@ from rclpy.publisher import Publisher
 from std_srvs.srv import Trigger
 
 from h2o_ros.msg import Action, DriverStatus, Observation, PilotStatus
-from h2o_ros.nodes.common import LATCHED, LATEST, STREAM, BaseNode, to_floats
+from h2o_ros.nodes.common import LATCHED, LATEST, RELEASE, STREAM, BaseNode, to_floats
 from h2o_ros.nodes.diagnostics import OK, WARN, Diagnostics
 from h2o_ros.nodes.served_policy import ServedPolicy
 from h2o_ros.robot.control_priority import prefer_punctuality, run_in_real_time
 from h2o_ros.robot.pilot import Mode, Pilot, Source
+from h2o_ros.srv import ReleasePolicy
 
 STATUS_PERIOD = 0.2  # s
 SLOW = 0.002  # s; an answer that took longer is worth a warning
@@ -48,6 +49,7 @@ class PilotTopics:
         self._publisher = publisher
         self.torque_flows = False  # as the driver says
         self._ending = False
+        self._step = 0  # answered last
         self._shown: tuple = ()
         self._slowest, self._answered, self._seen_at = 0.0, 0, -math.inf
         self._shadow = node.create_publisher(Action, 'shadow_action', STREAM)
@@ -60,7 +62,7 @@ class PilotTopics:
         node.create_subscription(DriverStatus, 'driver_status', self._on_driver, LATCHED)
         for name, mode in SERVICES.items():
             node.create_service(Trigger, name, functools.partial(self._on_choice, mode))
-        node.create_service(Trigger, 'release_policy', self._on_release)
+        node.create_service(ReleasePolicy, RELEASE, self._on_release)
         node.create_timer(STATUS_PERIOD, self._publish_status)
         node.create_timer(1.0, self._publish_diagnostics)
         prefer_punctuality()
@@ -82,6 +84,7 @@ class PilotTopics:
             self._shadow.publish(self._action(message, answer.shadow, Source.POLICY))
         self._slowest = max(self._slowest, time.monotonic() - begun)
         self._answered += 1
+        self._step = message.step
         self._show_change()
 
     def tell_of_end(self) -> None:
@@ -133,10 +136,12 @@ class PilotTopics:
         return response
 
     def _on_release(
-        self, _request: Trigger.Request, response: Trigger.Response
-    ) -> Trigger.Response:
-        self._pilot.release()
-        response.success, response.message = True, 'the policy may drive'
+        self, request: ReleasePolicy.Request, response: ReleasePolicy.Response
+    ) -> ReleasePolicy.Response:
+        same = request.policy_hash == self._served.digest
+        other = 'another policy than the one that was judged is served by now'
+        response.message = self._pilot.release() if same else other
+        response.success, response.step = not response.message, self._step
         return response
 
     def _publish_status(self) -> None:

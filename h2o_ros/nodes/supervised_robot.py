@@ -51,6 +51,9 @@ class Robot(Protocol):
     def call(self, service: str, timeout: float) -> str:
         """Call a Trigger and return its message; RobotError where it fails."""
 
+    def release_policy(self, timeout: float) -> None:
+        """Let the policy that was in shadow drive; RobotError where it may not."""
+
     def trip(self) -> str:
         """Return why the driver tripped, empty where it did not."""
 

@@ -135,7 +135,7 @@ class Supervision(threading.Thread):
     def _hand_over(self) -> None:
         """Hand the robot to the policy; where a person takes hold at that moment, after that."""
         robot = self._robot
-        robot.call('release_policy', ANSWER)
+        robot.release_policy(ANSWER)
         given_up = float('inf')
         while True:
             if robot.is_driven_by_hand():

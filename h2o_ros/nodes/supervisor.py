@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -18,19 +19,28 @@ from h2o_ros.algorithms.policy import Policy
 from h2o_ros.configuration import setting
 from h2o_ros.errors import ConfigurationError, RobotError
 from h2o_ros.msg import Action, DriverStatus, LearnerStatus, Observation, PilotStatus
-from h2o_ros.nodes.common import CUT_OUT, EVERY, LATCHED, STREAM_EVERY, BaseNode, run, to_rows
+from h2o_ros.nodes.common import (
+    CUT_OUT,
+    EVERY,
+    LATCHED,
+    RELEASE,
+    STREAM_EVERY,
+    BaseNode,
+    run,
+    to_rows,
+)
 from h2o_ros.nodes.supervised_robot import BRING_UP, Plan
 from h2o_ros.nodes.supervision import Supervision
 from h2o_ros.report.drive import DriveTotals, write_drive
 from h2o_ros.report.output import prepare_output_folder
 from h2o_ros.robot.live_steps import LiveSteps
 from h2o_ros.robot.shadow import ShadowLimits, ShadowPhase
+from h2o_ros.srv import ReleasePolicy
 from h2o_ros.task import load_task
 
 TRIGGERS = (
     'drive_by_balance_controller',
     'drive_by_policy',
-    'release_policy',
     'shadow',
     'start_recording',
     'stop_recording',
@@ -80,11 +90,16 @@ class Supervisor(BaseNode):
         self._steps = LiveSteps(self._task)
         self._drove = DriveTotals(self._task)
         self._handed_over = False
+        self._judged = ''  # hash of the policy in shadow
+        self._released: list[range] = []  # steps that a policy which had passed may drive
+        self._unjudged = 0  # steps that a policy drove beside them
         self._heard = 0  # words of the pilot since the run was stopped
+        self._step = 0  # of the newest applied action
         self._lost: list[str] = []  # how the policy lost the robot, unasked by the supervisor
         self._driver_state: Client = self.create_client(
             ChangeState, 'hardware_driver/change_state'
         )
+        self._release: Client = self.create_client(ReleasePolicy, RELEASE)
         self._triggers: dict[str, Client] = {
             name: self.create_client(Trigger, name) for name in TRIGGERS
         }
@@ -143,10 +158,20 @@ class Supervisor(BaseNode):
         """Call a Trigger and return its message; RobotError where it fails."""
         # Before it is asked: what the pilot says of it may come first.
         self._handed_over = service == 'drive_by_policy'
+        if service == 'shadow':
+            self._judge()
         answer = self._ask(self._triggers[service], Trigger.Request(), timeout, service)
         if not answer.success:
             raise RobotError(f'{service}: {answer.message}')
         return answer.message
+
+    def release_policy(self, timeout: float) -> None:
+        """Let the policy that was in shadow drive; RobotError where it may not."""
+        request = ReleasePolicy.Request(policy_hash=self._judged)
+        answer = self._ask(self._release, request, timeout, RELEASE)
+        if not answer.success:
+            raise RobotError(f'the policy is not released: {answer.message}')
+        self._released.append(range(answer.step + 1, sys.maxsize))
 
     def trip(self) -> str:
         """Return why the driver tripped, empty where it did not."""
@@ -193,6 +218,13 @@ class Supervisor(BaseNode):
         self._heard = 0
         self._supervision.stop()
 
+    def _judge(self) -> None:
+        """Keep which policy is in shadow from now on; what was released is not any more."""
+        self._judged = self._pilot.policy_hash if self._pilot else ''
+        self._released = [
+            range(steps.start, min(steps.stop, self._step + 1)) for steps in self._released
+        ]
+
     def _ask(self, client: Client, request: Any, timeout: float, what: str) -> Any:
         """Call a service from the sequence's thread, while the executor's brings the answer."""
         if not client.wait_for_service(timeout):
@@ -217,6 +249,10 @@ class Supervisor(BaseNode):
     def _on_pilot(self, message: PilotStatus) -> None:
         before, self._pilot = self._pilot, message
         self._heard += 1
+        if self._supervision.shadowing.is_set() and message.policy_hash != self._judged:
+            self.say('another policy is served: the shadow phase begins anew')
+            self._judged = message.policy_hash
+            self._shadow.clear()
         left = before is not None and before.mode != message.mode != PilotStatus.MODE_POLICY
         if self._handed_over and left:
             how = f'after {self._drove.seconds:.1f} s: {message.reason}'
@@ -228,15 +264,26 @@ class Supervisor(BaseNode):
         self._sum_up()
 
     def _on_applied(self, message: Action) -> None:
-        action = np.frombuffer(message.data, np.float32)
+        action, self._step = np.frombuffer(message.data, np.float32), message.step
         by_hand = message.source == Action.SOURCE_OPERATOR
         if self._supervision.shadowing.is_set() and not by_hand:
             self._shadow.add_driven(message.step, action)
-        # Where a policy is to drive, what anybody else drives is none of the drive.
-        counts = message.source == Action.SOURCE_POLICY or not self._settings.policy
-        if self._supervision.driving.is_set() and counts:
+        # Where a policy is to drive, all that it drives is the drive, and nothing else.
+        by_policy = message.source == Action.SOURCE_POLICY
+        if by_policy if self._settings.policy else self._supervision.driving.is_set():
             self._steps.add_action(message.step, action)
             self._sum_up()
+        if by_policy and self._settings.policy:
+            self._look_whether_judged(message.step)
+
+    def _look_whether_judged(self, step: int) -> None:
+        """Count and tell a step that a policy drove before it had passed its shadow phase."""
+        if not any(step in steps for steps in self._released):
+            self._unjudged += 1
+            self.get_logger().error(
+                'the policy drives without having passed its shadow phase: somebody released it',
+                throttle_duration_sec=5.0,
+            )
 
     def _sum_up(self) -> None:
         """Add the steps that have become whole to the drive."""
@@ -254,7 +301,8 @@ class Supervisor(BaseNode):
         self.exit_code = 1
         try:
             self._write_figures()
-            self.exit_code = 1 if fault or self._supervision.recording_lost else 0
+            lost = self._supervision.recording_lost
+            self.exit_code = 1 if fault or lost or self._unjudged else 0
         except ConfigurationError as err:
             self.get_logger().error(str(err))
         finally:
@@ -279,6 +327,7 @@ class Supervisor(BaseNode):
             also['shadow'] = str(self._shadow.figures())
             also['shadow_passed'] = not self._shadow.reasons_to_refuse()
             also['policy_lost'] = self._lost
+            also['unjudged_steps'] = self._unjudged
         write_drive(Path(self._output) / 'drive.json', figures, **also)
 
 

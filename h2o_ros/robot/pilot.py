@@ -116,9 +116,14 @@ class Pilot:
         self._change(mode, 'asked for')
         return ''
 
-    def release(self) -> None:
-        """Let a policy drive from now on until the motors go off."""
+    def release(self) -> str:
+        """Let a policy drive until the motors go off; return why not, or an empty string."""
+        if not self._armed:
+            return 'the motors are not armed; nothing can have been judged'
+        if self.mode is not Mode.SHADOW:
+            return 'the policy is not in shadow; only what is listened to can be judged'
         self._released = True
+        return ''
 
     def set_armed(self, armed: bool) -> None:
         """Hear whether torque reaches the motors; a policy does not outlast their going off."""

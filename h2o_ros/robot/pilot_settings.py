@@ -38,8 +38,8 @@ class PilotSettings:
     needs_release: bool = setting(
         False,
         '',
-        'hand the robot to a policy only after the service release_policy, which the supervisor '
-        'calls at the end of the shadow phase; again after each arming',
+        'hand the robot to a policy only after the supervisor has released it at the end of the '
+        'shadow phase; again after each arming',
     )
     real_time_priority: int = setting(
         35,
