@@ -187,6 +187,18 @@ def test_without_a_policy_every_step_counts(start, ros_domain, wait_until, tmp_p
     assert 'policy_lost' not in drive
 
 
+def test_the_drive_of_an_earlier_run_is_set_aside(start, ros_domain, wait_until, tmp_path):
+    (tmp_path / 'drive.json').write_text('{"earlier": true}')
+    process = start(policy='')
+    with listening(ros_domain) as node:
+        robot = Robot(node)
+        wait_until(lambda: robot.state == DriverStatus.ARMED, 20, 'the motors')
+        code, text = end(process)
+    assert code == 0 and f'now in {tmp_path}/earlier-1' in text
+    assert 'earlier' not in json.loads((tmp_path / 'drive.json').read_text())
+    assert json.loads((tmp_path / 'earlier-1' / 'drive.json').read_text()) == {'earlier': True}
+
+
 def test_figures_that_can_not_be_written_are_one_line_and_a_failure(
     start, ros_domain, wait_until, tmp_path
 ):

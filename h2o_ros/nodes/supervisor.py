@@ -32,7 +32,7 @@ from h2o_ros.nodes.common import (
 from h2o_ros.nodes.supervised_robot import BRING_UP, Plan
 from h2o_ros.nodes.supervision import Supervision
 from h2o_ros.report.drive import DriveTotals, write_drive
-from h2o_ros.report.output import prepare_output_folder
+from h2o_ros.report.output import prepare_output_folder, set_aside
 from h2o_ros.robot.live_steps import LiveSteps
 from h2o_ros.robot.shadow import ShadowLimits, ShadowPhase
 from h2o_ros.srv import ReleasePolicy
@@ -52,6 +52,7 @@ TRANSITIONS = {
     'cleanup': Transition.TRANSITION_CLEANUP,
 }
 
+DRIVE = 'drive.json'
 LOOK = 0.1  # s between two looks whether who is asked is still there
 LEARNER_START = 180.0  # s to load, to compile and to make the first updates at nice 19
 
@@ -84,6 +85,9 @@ class Supervisor(BaseNode):
         if parameters.policy:
             Policy.load(parameters.policy).check_contract(self._task)
         self._output = prepare_output_folder(parameters.output)
+        aside = set_aside(self._output, [DRIVE])
+        if aside is not None:
+            self.say(f'{DRIVE} of an earlier run is now in {aside}')
         self._driver: DriverStatus | None = None
         self._pilot: PilotStatus | None = None
         self._learns = not parameters.await_learner
@@ -328,7 +332,7 @@ class Supervisor(BaseNode):
             also['shadow_passed'] = not self._shadow.reasons_to_refuse()
             also['policy_lost'] = self._lost
             also['unjudged_steps'] = self._unjudged
-        write_drive(Path(self._output) / 'drive.json', figures, **also)
+        write_drive(Path(self._output) / DRIVE, figures, **also)
 
 
 def main() -> None:
