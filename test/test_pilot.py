@@ -207,6 +207,17 @@ def test_a_policy_drives_only_after_its_release_where_that_is_asked_for():
         assert pilot.choose(Mode.POLICY, now + 1.0, has_policy=True) == ''
 
 
+def test_who_drives_next_is_told_before_the_first_answer():
+    pilot = make_pilot()
+    pilot.set_armed(True)
+    pilot.answer(np.zeros((1, 4), np.float32), 0.0, act)
+    assert pilot.choose(Mode.POLICY, 0.0, has_policy=True) == ''
+    assert (pilot.source, pilot.next_source(0.0)) == (Source.BALANCE_CONTROLLER, Source.POLICY)
+    pilot.command(0.1, 0.0)
+    assert pilot.next_source(0.0) is Source.OPERATOR
+    assert pilot.next_source(1.0) is Source.BALANCE_CONTROLLER
+
+
 def test_a_policy_does_not_outlast_the_motors_going_off():
     pilot = make_pilot()
     pilot.set_armed(True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from ros_client import ask, call, collect, listening
 from test_policy_gate import policy
 
-from h2o_ros.msg import DriverStatus, PilotStatus
+from h2o_ros.msg import Action, DriverStatus, Observation, PilotStatus
 from h2o_ros.nodes.call import services
-from h2o_ros.nodes.common import LATCHED, RELEASE
+from h2o_ros.nodes.common import LATCHED, RELEASE, STREAM, to_floats
 from h2o_ros.srv import ReleasePolicy
 
 
@@ -35,13 +36,22 @@ def test_only_the_policy_that_was_judged_is_released(served, ros_domain, wait_un
         driver.publish(DriverStatus(state=DriverStatus.ARMED))
         wait_until(lambda: said and said[-1].policy_hash)
         judged = said[-1].policy_hash
+        row = to_floats(np.zeros(4))
+        see = node.create_publisher(Observation, 'observation', STREAM)
+        answers = collect(node, Action, 'action', STREAM)
+
+        def is_answered():
+            see.publish(Observation(step=1, batch=1, data=row))
+            return len(answers) > 0
+
+        wait_until(is_answered)
         assert 'not in shadow' in release(judged).message
         assert 'the balance controller drives' in call(node, 'shadow', wait_until).message
         assert 'another policy' in release('0' * 64).message
         refused = call(node, 'drive_by_policy', wait_until)
         assert 'has not passed the shadow phase' in refused.message
         assert release(judged).success
-        assert call(node, 'drive_by_policy', wait_until).success
+        assert call(node, 'drive_by_policy', wait_until).message == 'the policy drives'
         wait_until(lambda: said[-1].mode == PilotStatus.MODE_POLICY, 5)
         # A person's `h2o call` does not see it.
         assert '/drive_by_policy' in services(node)

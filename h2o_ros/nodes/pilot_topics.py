@@ -128,10 +128,10 @@ class PilotTopics:
     def _on_choice(
         self, mode: Mode, _request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        has_policy = self._served.policy is not None
-        refusal = self._pilot.choose(mode, time.monotonic(), has_policy)
+        has_policy, now = self._served.policy is not None, time.monotonic()
+        refusal = self._pilot.choose(mode, now, has_policy)
         response.success = not refusal
-        response.message = refusal or f'{DRIVERS[self._pilot.source]} drives'
+        response.message = refusal or f'{DRIVERS[self._pilot.next_source(now)]} drives'
         self._show_change()
         return response
 

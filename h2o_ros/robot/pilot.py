@@ -89,6 +89,12 @@ class Pilot:
             return self._source
         return Source.POLICY if self.mode is Mode.POLICY else Source.BALANCE_CONTROLLER
 
+    def next_source(self, now: float) -> Source:
+        """Say who decides from now on: after a choice that may be another than decided last."""
+        if self.mode is Mode.POLICY:
+            return Source.POLICY
+        return Source.OPERATOR if self.holds(now) else Source.BALANCE_CONTROLLER
+
     def holds(self, now: float) -> bool:
         """Say whether a person holds the dead-man: a command came within the timeout."""
         return now - self._wanted_at <= self.settings.command_timeout
@@ -147,7 +153,7 @@ class Pilot:
                 'there is no policy' if policy is None else 'the policy gave no finite torque'
             )
             self._change(Mode.BALANCE, missing)
-        source = Source.OPERATOR if self.holds(now) else Source.BALANCE_CONTROLLER
+        source = self.next_source(now)
         shadow = torque if self.mode is Mode.SHADOW else None
         return Answer(self._balance(observation, source, now), source, shadow)
 
