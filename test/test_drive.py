@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from h2o_ros.report.drive import DriveTotals
+from h2o_ros.report.drive import DriveTotals, describe_drive
 from h2o_ros.task import load_task
 from h2o_ros.transitions import Transitions
 
@@ -52,6 +52,18 @@ def test_what_a_task_does_not_observe_has_no_figure():
     figures = totals.figures()
     assert (figures.mean_abs_x, figures.fell) == (None, False)
     assert figures.mean_x_dot == pytest.approx(0.3)
+
+
+def test_a_line_tells_steps_that_are_missing():
+    task = load_task('standing_still')
+    totals = DriveTotals(task)
+    assert describe_drive(None, 0) == ''
+    assert describe_drive(None, 7) == 'no figures: 7 steps were driven, none seen whole'
+    totals.add(rows(task, {'x': [1.0]}, [1.0], [10.0]))
+    assert 'missing' not in describe_drive(totals.figures(), 0)
+    assert describe_drive(totals.figures(), 7).endswith(
+        '; 7 steps more were driven and are missing in these figures'
+    )
 
 
 def test_hours_of_driving_take_no_more_memory_than_a_step():

@@ -33,6 +33,15 @@ def test_steps_pair_in_any_order_of_arrival() -> None:
     assert steps.take() is None
 
 
+def test_one_topic_may_lag_as_far_as_is_remembered() -> None:
+    steps = LiveSteps(TASK, remembered=2000)
+    for step in range(1, 1001):
+        steps.add_observation(step, observed(step))
+    for step in range(1, 1000):
+        steps.add_action(step, [0.5])
+    assert len(steps) == 999
+
+
 def test_a_step_without_action_or_successor_gives_nothing() -> None:
     steps = LiveSteps(TASK)
     for step in (1, 2, 4, 5):

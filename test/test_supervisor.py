@@ -33,6 +33,7 @@ class Robot:
         self.node, self.state, self.mode = node, DriverStatus.DISARMED, PilotStatus.MODE_BALANCE
         self.source, self.number = Action.SOURCE_BALANCE_CONTROLLER, 0
         self.steps = dict.fromkeys(range(3), 0)
+        self.blind = False  # no observation is heard while the policy drives
         self.reason, self.policy_hash = '', 'a'
         self.asked_for: list[str] = []  # hashes of the policies to release
         node.create_service(ChangeState, 'hardware_driver/change_state', self._change)
@@ -89,7 +90,8 @@ class Robot:
         self.number += 1
         torque = to_floats(np.array([np.sin(0.1 * self.number)]))
         row = to_floats(np.array([0.0, 0.0, 0.5, 0.0]))
-        self._observation.publish(Observation(step=self.number, batch=1, data=row))
+        if not (self.blind and self.source == Action.SOURCE_POLICY):
+            self._observation.publish(Observation(step=self.number, batch=1, data=row))
         if self.mode == PilotStatus.MODE_SHADOW:
             self._shadow.publish(Action(step=self.number, data=torque))
         self.steps[self.source] += 1
@@ -143,6 +145,19 @@ def test_what_others_drive_is_not_the_policys(start, ros_domain, wait_until, tmp
     assert drive['mean_abs_x'] == pytest.approx(0.5)
     assert [line.split(': ', 1)[1] for line in drive['policy_lost']] == [r for _, r in losses]
     assert 'the policy lost the robot after ' in text
+
+
+def test_steps_that_could_not_be_paired_are_told(start, ros_domain, wait_until, tmp_path):
+    process = start()
+    with listening(ros_domain) as node:
+        robot = Robot(node)
+        robot.blind = True
+        wait_until(lambda: robot.steps[Action.SOURCE_POLICY] > 100, 20)
+        code, text = end(process)
+    drive = json.loads((tmp_path / 'drive.json').read_text())
+    assert (code, drive['steps']) == (0, 0)
+    assert drive['missing_steps'] > 50
+    assert f'no figures: {drive["missing_steps"]} steps were driven' in text
 
 
 def test_a_policy_that_drives_unjudged_is_told_and_no_success(

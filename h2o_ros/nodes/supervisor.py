@@ -31,7 +31,7 @@ from h2o_ros.nodes.common import (
 )
 from h2o_ros.nodes.supervised_robot import BRING_UP, Plan
 from h2o_ros.nodes.supervision import Supervision
-from h2o_ros.report.drive import DriveTotals, write_drive
+from h2o_ros.report.drive import DriveTotals, describe_drive, write_drive
 from h2o_ros.report.output import prepare_output_folder, set_aside
 from h2o_ros.robot.live_steps import LiveSteps
 from h2o_ros.robot.shadow import ShadowLimits, ShadowPhase
@@ -53,6 +53,9 @@ TRANSITIONS = {
 }
 
 DRIVE = 'drive.json'
+LAG = 20_000  # control steps that one topic may be behind the other on a busy machine
+CAUGHT_UP = 0.3  # s without a message of a step, after which none is waiting any more
+CATCH_UP = 3.0  # s for that at most, where a robot goes on being observed
 LOOK = 0.1  # s between two looks whether who is asked is still there
 LEARNER_START = 180.0  # s to load, to compile and to make the first updates at nice 19
 
@@ -91,7 +94,8 @@ class Supervisor(BaseNode):
         self._driver: DriverStatus | None = None
         self._pilot: PilotStatus | None = None
         self._learns = not parameters.await_learner
-        self._steps = LiveSteps(self._task)
+        self._steps = LiveSteps(self._task, remembered=LAG)
+        self._counted = self._came = 0  # steps to be in the figures; messages of any step
         self._drove = DriveTotals(self._task)
         self._handed_over = False
         self._judged = ''  # hash of the policy in shadow
@@ -264,17 +268,20 @@ class Supervisor(BaseNode):
             self.get_logger().warning(f'the policy lost the robot {how}')
 
     def _on_observation(self, message: Observation) -> None:
+        self._came += 1
         self._steps.add_observation(message.step, to_rows(message.data, len(message.data))[0])
         self._sum_up()
 
     def _on_applied(self, message: Action) -> None:
         action, self._step = np.frombuffer(message.data, np.float32), message.step
+        self._came += 1
         by_hand = message.source == Action.SOURCE_OPERATOR
         if self._supervision.shadowing.is_set() and not by_hand:
             self._shadow.add_driven(message.step, action)
         # Where a policy is to drive, all that it drives is the drive, and nothing else.
         by_policy = message.source == Action.SOURCE_POLICY
         if by_policy if self._settings.policy else self._supervision.driving.is_set():
+            self._counted += 1
             self._steps.add_action(message.step, action)
             self._sum_up()
         if by_policy and self._settings.policy:
@@ -303,6 +310,7 @@ class Supervisor(BaseNode):
         """In the sequence's thread, at the end; whatever fails here, the node ends."""
         fault = self._supervision.fault
         self.exit_code = 1
+        self._catch_up()
         try:
             self._write_figures()
             lost = self._supervision.recording_lost
@@ -314,10 +322,21 @@ class Supervisor(BaseNode):
                 self.get_logger().error(fault)
             self.finished = True
 
+    def _catch_up(self) -> None:
+        """Wait until the executor has taken what still waits of the drive."""
+        came, since = self._came, time.monotonic()
+        end = since + CATCH_UP
+        while time.monotonic() < min(end, since + CAUGHT_UP):
+            time.sleep(LOOK)
+            if self._came != came:
+                came, since = self._came, time.monotonic()
+
     def _write_figures(self) -> None:
         figures = self._drove.figures()
-        if figures:
-            self.say(f'drove {figures}')
+        missing = self._counted - (figures.steps if figures else 0)
+        line = describe_drive(figures, missing)
+        if line:
+            self.say(line)
         also: dict[str, Any] = {
             'task': self._task.name,
             'policy': self._settings.policy,
@@ -326,6 +345,7 @@ class Supervisor(BaseNode):
             'stopped': self._supervision.stopped,
             'recording_lost': self._supervision.recording_lost,
             'trips': self._supervision.trips,
+            'missing_steps': missing,
         }
         if self._settings.policy:
             also['shadow'] = str(self._shadow.figures())

@@ -92,6 +92,22 @@ class DriveTotals:
         return rows.observation[:, names.index(name)] if name in names else np.zeros(len(rows))
 
 
+def describe_drive(figures: DriveFigures | None, missing: int) -> str:
+    """Return a drive in one line, empty where nobody drove.
+
+    missing: steps that were driven and are not among the figures.
+    """
+    text = f'drove {figures}' if figures else ''
+    if missing:
+        lost = f'{missing} steps more were driven and are missing in these figures'
+        text = (
+            f'{text}; {lost}'
+            if text
+            else f'no figures: {missing} steps were driven, none seen whole'
+        )
+    return text
+
+
 def write_drive(path: Path, figures: DriveFigures | None, **also: Any) -> None:
     """Write a drive's figures as JSON, whole or not at all; ConfigurationError where it cannot.
 

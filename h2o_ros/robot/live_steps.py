@@ -17,8 +17,9 @@ class LiveSteps:
     gives no transition, so none spans a gap, a trip or a person lifting the robot.
     """
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
+    def __init__(self, task: Task, remembered: int = REMEMBERED) -> None:
+        """remembered: control steps by which one topic may lag behind the other."""
+        self._task, self._remembered = task, remembered
         self._observations: dict[int, np.ndarray] = {}
         self._actions: dict[int, np.ndarray] = {}
         self._newest = 0
@@ -26,13 +27,13 @@ class LiveSteps:
 
     def add_observation(self, step: int, observation: np.ndarray) -> None:
         """Take what the robot saw at control step `step`, (O,)."""
-        if step < self._newest - REMEMBERED:
+        if step < self._newest - min(self._remembered, REMEMBERED):
             self.forget()  # the driver was started again and counts anew
         self._newest = max(self._newest, step)
         self._observations[step] = np.array(observation, np.float32)
         self._pair(step - 1)
         self._pair(step)
-        self._drop_before(step - REMEMBERED)
+        self._drop_before(step - self._remembered)
 
     def add_action(self, step: int, action: np.ndarray) -> None:
         """Take what was sent to the motors in answer to the observation of `step`, (A,)."""
