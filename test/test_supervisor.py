@@ -33,6 +33,7 @@ class Robot:
         self.node, self.state, self.mode = node, DriverStatus.DISARMED, PilotStatus.MODE_BALANCE
         self.source, self.number = Action.SOURCE_BALANCE_CONTROLLER, 0
         self.steps = dict.fromkeys(range(3), 0)
+        self.mute = False  # the driver's last words are lost
         self.blind = False  # no observation is heard while the policy drives
         self.reason, self.policy_hash = '', 'a'
         self.asked_for: list[str] = []  # hashes of the policies to release
@@ -76,7 +77,8 @@ class Robot:
 
     def _tell(self) -> None:
         contract = TASK.contract_hash
-        self._driver.publish(DriverStatus(state=self.state, contract_hash=contract))
+        if not (self.mute and self.state == DriverStatus.DISARMED):
+            self._driver.publish(DriverStatus(state=self.state, contract_hash=contract))
         self._pilot.publish(
             PilotStatus(
                 mode=self.mode,
@@ -145,6 +147,17 @@ def test_what_others_drive_is_not_the_policys(start, ros_domain, wait_until, tmp
     assert drive['mean_abs_x'] == pytest.approx(0.5)
     assert [line.split(': ', 1)[1] for line in drive['policy_lost']] == [r for _, r in losses]
     assert 'the policy lost the robot after ' in text
+
+
+def test_a_driver_that_answered_has_not_ended(start, ros_domain, wait_until, tmp_path):
+    process = start(policy='')
+    with listening(ros_domain) as node:
+        robot = Robot(node)
+        wait_until(lambda: robot.state == DriverStatus.ARMED, 20, 'the motors')
+        robot.mute = True
+        code, text = end(process)
+    drive = json.loads((tmp_path / 'drive.json').read_text())
+    assert (code, drive['fault'], drive['stopped']) == (0, '', True), text
 
 
 def test_steps_that_could_not_be_paired_are_told(start, ros_domain, wait_until, tmp_path):

@@ -101,6 +101,7 @@ class Supervisor(BaseNode):
         self._judged = ''  # hash of the policy in shadow
         self._released: list[range] = []  # steps that a policy which had passed may drive
         self._unjudged = 0  # steps that a policy drove beside them
+        self._deactivated = False  # the driver has answered that it is
         self._heard = 0  # words of the pilot since the run was stopped
         self._step = 0  # of the newest applied action
         self._lost: list[str] = []  # how the policy lost the robot, unasked by the supervisor
@@ -161,6 +162,7 @@ class Supervisor(BaseNode):
         if not answer.success:
             reason = self._driver.reason if self._driver else 'no status'
             raise RobotError(f'hardware_driver refuses to {transition}: {reason}')
+        self._deactivated = transition == 'deactivate' or self._deactivated
 
     def call(self, service: str, timeout: float) -> str:
         """Call a Trigger and return its message; RobotError where it fails."""
@@ -207,12 +209,17 @@ class Supervisor(BaseNode):
 
     def who_has_ended(self) -> list[str]:
         """Name those who, told to end, would still be heard, and are not."""
-        # A driver's last words are that it is not armed. A pilot says that it ends or, where
-        # nobody told it to, more than the one thing that may have been on its way.
+        # A driver answers, or its last words are that it is not armed. A pilot says that it ends,
+        # or where nobody told it to, more than the one thing that may have been on its way. Last
+        # words may be lost where this node is slow: who ended in order has left the graph.
         ending = self._pilot is not None and self._pilot.ending
         heard = {
-            'hardware_driver': not self.is_armed(),
-            'policy_server': ending or self._heard > 1,
+            'hardware_driver': self._deactivated
+            or not self.is_armed()
+            or not self._driver_state.service_is_ready(),
+            'policy_server': ending
+            or self._heard > 1
+            or not self._triggers['drive_by_policy'].service_is_ready(),
         }
         return [name for name, here in heard.items() if not here]
 
