@@ -21,6 +21,8 @@ def nodes(arguments):
         )
     # The robot falls where its time is over, so a person's has no end that was not asked for.
     seconds = arguments['seconds'] or (SCRIPT_SECONDS if scripted else 0.0)
+    # A robot that a person drives must not fall with who records it or hears the joystick.
+    beside = {'required': True} if scripted else {'respawn': True, 'apart': True}
     processes = [
         *robot_nodes(arguments),
         NodeProcess(
@@ -45,7 +47,7 @@ def nodes(arguments):
                 'operator': arguments['operator'],
                 'await_stop': AWAIT_STOP if scripted else 0.0,
             },
-            required=True,
+            **beside,
         ),
         NodeProcess(
             'supervisor',
@@ -62,7 +64,7 @@ def nodes(arguments):
     ]
     if arguments['operator'] != 'keyboard':
         driving = {'task': task, 'operator': arguments['operator'], 'seed': seed}
-        processes.append(NodeProcess('teleop', parameters=driving, required=True))
+        processes.append(NodeProcess('teleop', parameters=driving, **beside))
     return processes
 
 

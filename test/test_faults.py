@@ -278,6 +278,27 @@ def test_each_fault_switches_off_is_told_and_waits_for_a_person(robot, wait_unti
         person.arm()
 
 
+def test_a_recorder_that_is_killed_is_started_again_and_does_not_drop_the_robot(
+    robot, launch, wait_until
+):
+    bus, person = robot
+    person.make_stand(bus)
+    assert person.call('start_recording')[0]
+    first = process_of(launch.pid, 'bag_recorder')
+    stops = person.status.trips
+    person.signal('bag_recorder', signal.SIGKILL)
+    wait_until(lambda: runs_anew(launch.pid, 'bag_recorder', first), 30.0, 'another recorder')
+    wait_until(lambda: person.call('start_recording')[0], 30.0, 'another take')
+    person.make_stand(bus)
+    assert person.call('stop_recording')[0]
+    assert launch.poll() is None and person.status.trips == stops
+
+
+def runs_anew(root, name, first):
+    with contextlib.suppress(AssertionError):
+        return process_of(root, name) != first
+
+
 def test_an_emergency_stop_holds_until_it_is_reset_and_armed(robot, wait_until):
     bus, person = robot
     for press in (
