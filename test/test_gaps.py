@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from h2o_ros.errors import ConfigurationError
-from h2o_ros.sim.gaps import NO_GAP, Gap, find_gap, gap_names
+from h2o_ros.sim.gaps import NO_GAP, Gap, find_gap, gap_names, gap_text
 from h2o_ros.sim.simulator import make_simulator
 from h2o_ros.task import load_task
 
@@ -25,6 +25,23 @@ from h2o_ros.task import load_task
 )
 def test_a_text_states_a_gap(text, gap):
     assert find_gap(text) == gap
+
+
+@pytest.mark.parametrize(
+    ('text', 'kept'),
+    [
+        ('none', 'none'),
+        ('gravity:1', 'none'),
+        ('gravity:2.0', 'gravity'),
+        ('gravity:2', 'gravity'),
+        ('friction+gravity:1.50', 'gravity:1.5+friction'),
+        ('gravity:3', 'gravity:3'),
+        ('velocity_offset:-1e-5+friction:0.3', 'friction+velocity_offset:-1e-05'),
+    ],
+)
+def test_a_gap_has_one_text_which_states_it(text, kept):
+    assert gap_text(find_gap(text)) == kept
+    assert find_gap(kept) == find_gap(text)
 
 
 def test_a_file_states_a_gap(tmp_path):

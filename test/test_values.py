@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from grid_samples import make_small
 
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.trainer import Trainer
@@ -12,7 +13,10 @@ from h2o_ros.data.d4rl import write_d4rl
 from h2o_ros.data.recorded import load_recorded
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.experiments import values
+from h2o_ros.experiments.cells import Cell, Datasets
+from h2o_ros.experiments.runs import Run, Settings
 from h2o_ros.experiments.values import counted, discounted
+from h2o_ros.sim.gaps import find_gap, simulation
 from h2o_ros.sim.simulator import make_simulator
 from h2o_ros.task import load_task
 from h2o_ros.transitions import concatenate
@@ -112,7 +116,63 @@ def test_a_learner_of_simulated_rows_alone_is_asked_at_recorded_states_too(
     write_d4rl(dataset, robots.step(np.zeros((4, 6))))
     checkpoint = trained(tmp_path, 'half_cheetah', 'sac', None)
     assert main(['values', checkpoint, '--task', 'half_cheetah', '--dataset', str(dataset)]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 5
+    assert len(capsys.readouterr().out.splitlines()) == 6
+
+
+def trained_in(tmp_path, gap):
+    """Return the path of a checkpoint that was trained in a simulator with a gap."""
+    task = load_task('half_cheetah')
+    trainer = Trainer(load_config('sac', task, **SMALL), task, None, [0])
+    trainer.add_simulated(make_simulator(task, batch=4, gap=gap).step(np.zeros((4, 6))))
+    trainer.simulation = simulation(gap, 32)
+    trainer.save(tmp_path / 'checkpoint.safetensors')
+    return str(tmp_path / 'checkpoint.safetensors')
+
+
+def judged(tmp_path, monkeypatch, *words):
+    """Run `h2o values` on that checkpoint; return its code and the gaps in which it judged."""
+    asked = []
+    robots = make_simulator(load_task('half_cheetah'), 'standard', batch=4, seed=5)
+    dataset = tmp_path / 'halfcheetah-small-v2.hdf5'
+    write_d4rl(dataset, robots.step(np.zeros((4, 6))))
+    monkeypatch.setattr(values, 'compare', lambda trainer, model, gap, start: asked.append(gap))
+    checkpoint = str(tmp_path / 'checkpoint.safetensors')
+    given = ['--task', 'half_cheetah', '--dataset', str(dataset), *words]
+    return main(['values', checkpoint, *given]), asked
+
+
+def test_a_checkpoint_is_judged_in_the_simulator_of_its_training(tmp_path, monkeypatch):
+    trained_in(tmp_path, 'gravity:1.5+friction')
+    same = (0, ['gravity:1.5+friction', 'none'] * 2)
+    assert judged(tmp_path, monkeypatch) == same
+    code, gaps = judged(tmp_path, monkeypatch, '--gap', 'friction+gravity:1.5')
+    assert code == 0 and [find_gap(gap) for gap in gaps] == [find_gap(gap) for gap in same[1]]
+
+
+@pytest.mark.parametrize('gap', ['none', 'gravity'])
+def test_another_simulator_than_that_of_the_training_is_refused(
+    gap, tmp_path, monkeypatch, capsys
+):
+    trained_in(tmp_path, 'gravity:1.5+friction')
+    assert judged(tmp_path, monkeypatch, '--gap', gap) == (2, [])
+    said = capsys.readouterr().err
+    assert said.count('\n') == 1 and 'trained in another simulator: gravity (1.5 there' in said
+    assert 'give the same gap' in said and 'environments' not in said
+
+
+def test_a_checkpoint_that_does_not_tell_its_simulator_says_so(tmp_path, monkeypatch, capsys):
+    trained(tmp_path, 'half_cheetah', 'sac', None)
+    assert judged(tmp_path, monkeypatch) == (0, ['none'] * 4)
+    assert 'does not tell its gap; taken as none' in capsys.readouterr().out
+    assert judged(tmp_path, monkeypatch, '--gap', 'gravity') == (0, ['gravity', 'none'] * 2)
+
+
+def test_a_checkpoint_of_a_grid_tells_its_simulator(tmp_path, monkeypatch):
+    small = make_small(tmp_path, monkeypatch)
+    cell = Cell('sac', small, '-', 'gravity:1.5')
+    settings = Settings(steps=40, every=20, episodes=2, robots=4)
+    run = Run(cell, [0], settings, tmp_path / 'run', Datasets())
+    assert run.trainer.simulation == simulation('gravity:1.5', 4)
 
 
 def test_how_many_steps_a_return_needs():
@@ -127,5 +187,5 @@ def test_a_wheel_legged_robot_is_judged_over_whole_episodes_alone(tmp_path, monk
     checkpoint = trained(tmp_path, 'standing_still', 'h2o', recorded)
     assert main(['values', checkpoint]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(':')[0] for line in lines[1:]] == ['simulator', 'standard']
+    assert [line.split(':')[0] for line in lines[2:]] == ['simulator', 'standard']
     assert 'corrected' not in ''.join(lines)

@@ -148,9 +148,9 @@ def _check_simulation(
         f'{k} ({stored[k]} there, {v} here)' for k, v in given.items() if stored.get(k, v) != v
     ]
     if differing:
+        same = 'gap and environments' if 'environments' in given else 'gap, or none'
         raise CheckpointError(
-            f'{path}: trained in another simulator: {", ".join(differing)}; give the same gap and '
-            'environments'
+            f'{path}: trained in another simulator: {", ".join(differing)}; give the same {same}'
         )
 
 

@@ -23,6 +23,7 @@ from h2o_ros.experiments.cells import Cell, Datasets
 from h2o_ros.experiments.provenance import machine, version
 from h2o_ros.experiments.results import Outcome, Row, read_rows, write_rows
 from h2o_ros.experiments.training import evaluate, train
+from h2o_ros.sim.gaps import simulation
 from h2o_ros.task import Task, load_task
 
 REALITY = 'standard'  # the unchanged model, on which policies are judged
@@ -64,15 +65,19 @@ class Run:
         self._recipe = cells.digest_of_recipe(cells.recipe(config))
         self._digest = data.digest(cell.dataset, self.task)
         real = data.of_cell(cell, self.task)
+        simulated_in = simulation(cell.gap, settings.robots) if config.needs_simulated else {}
         self.rows: list[Row] = []
         self.samples = gap_samples.read(Path())
         self._stages = gap_samples.stages(settings.steps, settings.every)
         if (folder / CHECKPOINT).is_file():
             path = folder / CHECKPOINT
-            self.trainer = Trainer.load(path, config, self.task, real, settings.device)
+            self.trainer = Trainer.load(
+                path, config, self.task, real, settings.device, simulation=simulated_in
+            )
             self._read_begun()
         else:
             self.trainer = Trainer(config, self.task, real, self.seeds, settings.device)
+            self.trainer.simulation = simulated_in
         self._before = max((row.seconds for row in self.rows), default=0.0)
         self._began = self._saved = time.monotonic()
 

@@ -1,17 +1,19 @@
 """`h2o values`: what a learner believes of its policy beside what the policy earns.
 
     h2o values runs/train_sim/checkpoint.safetensors
-    h2o values CHECKPOINT --task half_cheetah --dataset halfcheetah-medium-replay-v2 --gap gravity
+    h2o values CHECKPOINT --task half_cheetah --dataset halfcheetah-medium-replay-v2
 
 The exploring policy runs in the simulator and on the unchanged model, in whole episodes and from
 recorded states. Q(s, a) of its steps stands beside their discounted returns, and for DARC beside
-those with its correction, which are what its critics are to tell. A grid's unfinished runs have
-checkpoints in progress/ of its folder.
+those with its correction, which are what its critics are to tell. The simulator is the one of its
+training: a checkpoint keeps its gap, and another is refused; older ones do not tell. A grid's
+unfinished runs have checkpoints in progress/ of its folder.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -24,7 +26,7 @@ from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.experiments.cells import DEMONSTRATION, Datasets
 from h2o_ros.experiments.runs import REALITY
 from h2o_ros.experiments.training import explore
-from h2o_ros.sim.gaps import HELP
+from h2o_ros.sim.gaps import HELP, NONE, find_gap, gap_of
 from h2o_ros.sim.simulator import SIMULATOR, make_simulator
 from h2o_ros.task import load_task
 from h2o_ros.transitions import Transitions
@@ -148,7 +150,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         default=DEMONSTRATION,
         help='recorded states, those that it learns from if it does',
     )
-    parser.add_argument('--gap', default='none', help=HELP)
+    parser.add_argument('--gap', help=f"{HELP}; default: the checkpoint's")
     return parser.parse_args(arguments)
 
 
@@ -157,13 +159,17 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     task = load_task(options.task)
     recorded = Datasets().load(options.dataset, task)
-    trainer = Trainer.load(options.checkpoint, None, task, recorded)
+    asked = {} if options.gap is None else dataclasses.asdict(find_gap(options.gap))
+    trainer = Trainer.load(options.checkpoint, None, task, recorded, simulation=asked)
+    simulated = options.gap or (gap_of(trainer.simulation) if trainer.simulation else NONE)
     print(f'after {trainer.updates:,} updates; means over steps of the exploring policy')
+    if not (trainer.simulation or options.gap) and trainer.config.needs_simulated:
+        print('the checkpoint does not tell its gap; taken as none, --gap names another')
     some = np.random.default_rng(0).choice(len(recorded), RECORDED_ROWS)
     starts: list[np.ndarray | None] = [None]
     if all(make_simulator(task, model).shows_its_state for model in (SIMULATOR, REALITY)):
         starts.append(recorded.observation[some])
     for start in starts:
-        for model, gap in ((SIMULATOR, options.gap), (REALITY, 'none')):
+        for model, gap in ((SIMULATOR, simulated), (REALITY, NONE)):
             print(compare(trainer, model, gap, start), flush=True)
     return 0

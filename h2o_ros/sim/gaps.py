@@ -6,8 +6,9 @@ friction+joint_noise, gravity:1.5; or as the path of a YAML file with fields of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -86,6 +87,22 @@ def find_gap(text: str) -> Gap:
 def simulation(gap: str, environments: int) -> dict[str, float]:
     """Return what tells a training simulator from others: its gap's fields, its robots."""
     return asdict(find_gap(gap)) | {'environments': environments}
+
+
+def gap_text(gap: Gap) -> str:
+    """Return the one text that is kept for a gap, which find_gap reads: gravity:1.5+friction."""
+    values, usual = asdict(gap), asdict(NO_GAP)
+    parts = [
+        name if values[name] == degree else f'{name}:{str(values[name]).removesuffix(".0")}'
+        for name, degree in DEGREES.items()
+        if values[name] != usual[name]
+    ]
+    return '+'.join(parts) or NONE
+
+
+def gap_of(simulated_in: Mapping[str, Any]) -> str:
+    """Return the gap, as text, of what `simulation` told of a simulator."""
+    return gap_text(Gap(**{name: simulated_in[name] for name in DEGREES}))
 
 
 def _degree(text: str, degree: str) -> float:
