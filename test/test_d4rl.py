@@ -562,6 +562,29 @@ def test_medium_expert_is_both_halves(trained, folder):
     assert np.abs(medium.action - mode).mean() > 0.1
 
 
+@pytest.mark.parametrize(
+    ('names', 'policies', 'said'),
+    [
+        (['random', 'medium-expert'], [], 'no expert policy of halfcheetah is shipped'),
+        (['random', 'medium-expert'], ['expert=no.safetensors'], 'no.safetensors: cannot be read'),
+        (['random', 'medium-expert'], ['expert=torn'], 'torn: torn, or not a file of'),
+        (['random', 'medium'], ['expert=x'], '--policy expert=x: no expert policy acts in half'),
+        (['random', 'medium-replay'], ['medium=x'], '--policy medium=x: no medium policy acts in'),
+    ],
+)
+def test_policies_are_read_before_the_first_step(
+    names, policies, said, folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'torn').write_bytes(b'torn')
+    asked = [f'halfcheetah-{name}-v2' for name in names]
+    given = [f'--policy={policy}' for policy in policies]
+    assert cli.main(['dataset', 'make', *asked, '--steps', '20', *given]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count('\n') == 1
+    assert not dataset_names(), 'nothing was made'
+
+
 def test_the_command_shows_and_refuses(folder, capsys):
     make_one = ['dataset', 'make', 'halfcheetah-random-v2', '--steps', '50', '--robots', '1']
     assert cli.main(make_one) == 0

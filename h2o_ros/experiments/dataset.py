@@ -26,6 +26,7 @@ from h2o_ros.experiments.behaviour import BehaviourRun, Progress
 from h2o_ros.experiments.make_dataset import (
     LEVELS,
     MEDIUM_RETURNS,
+    check_policies,
     make,
     make_replay,
     parse_name,
@@ -116,6 +117,7 @@ def _make(options: argparse.Namespace) -> None:
             raise ConfigurationError(
                 f'{target} exists already; remove it, or give --output another folder'
             )
+    check_policies(requests, policies)
     for request, target in zip(requests, targets, strict=True):
         began = time.monotonic()
         if request.level == 'medium-replay':

@@ -7,7 +7,7 @@ are drawn from them, as D4RL draws its own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,27 @@ def parse_name(name: str) -> Request:
             f'{", ".join(LEVELS)}'
         )
     return Request(name, load_task(ENVIRONMENTS[environment]), level)
+
+
+def check_policies(requests: Sequence[Request], policies: dict[str, Path]) -> None:
+    """Read every policy that is to act, before the first dataset is made.
+
+    ConfigurationError: one is not shipped, or given and used by no dataset. PolicyError: its file.
+    """
+    used = [
+        (request, level)
+        for request in requests
+        if request.level != 'medium-replay'
+        for level in request.level.split('-')
+    ]
+    for level, path in policies.items():
+        if level not in [acting for _, acting in used]:
+            raise ConfigurationError(
+                f'--policy {level}={path}: no {level} policy acts in '
+                f'{", ".join(request.name for request in requests)}; leave it out'
+            )
+    for request, level in used:
+        _controller(request, level, policies.get(level), seed=0)
 
 
 def make(
