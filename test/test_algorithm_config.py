@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from h2o_ros.algorithms import classifiers
 from h2o_ros.algorithms.config import algorithm_names, config_from, load_config
+from h2o_ros.algorithms.trainer import Trainer
+from h2o_ros.algorithms.update import METHODS, Method
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.task import load_task
 
@@ -34,6 +37,7 @@ TASK = load_task('standing_still')
         ({'method': 'darc', 'sources': 'real'}, 'simulated or both, got real'),
         ({'method': 'sac', 'beta': 0.1}, 'beta: method sac does not read it'),
         ({'min_q_weight': 5.0}, 'min_q_weight: method h2o does not read it'),
+        ({'min_q_weight': 5.0}, 'choose method cql [(]its `methods` in h2o_ros/.*/settings.py[)]'),
         ({'dynamics_members': 3}, 'method h2o does not read it; .* choose method h2o_reverse_kl'),
         ({'method': 'h2o_reverse_kl', 'gap_spread': 1.0}, 'gap_spread: method h2o_reverse_kl'),
         ({'method': 'h2o_ensemble', 'gap_samples': 5}, 'gap_samples: method h2o_ensemble'),
@@ -45,6 +49,28 @@ TASK = load_task('standing_still')
 def test_wrong_settings_are_refused(changes, text):
     with pytest.raises(ConfigurationError, match=text) as caught:
         load_config('h2o', **changes)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('method', 'entered', 'said'),
+    [
+        ('sac', {}, 'method sac: is in SOURCES of settings.py, but not in METHODS of .*update.py'),
+        ('cql', {'cql': METHODS['h2o']}, 'method cql: has classifiers .* not in WITH_CLASSIFIERS'),
+        ('cql', {'cql': Method(None, classifiers.learn)}, 'method cql: has classifiers'),
+        (
+            'darc',
+            {'darc': METHODS['sac']},
+            'method darc: .* but lacks `learn` or `gap` in METHODS',
+        ),
+    ],
+)
+def test_a_method_that_was_not_entered_everywhere_is_one_line(method, entered, said, monkeypatch):
+    monkeypatch.delitem(METHODS, method)
+    for name, each in entered.items():
+        monkeypatch.setitem(METHODS, name, each)
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        Trainer(load_config(method, TASK, hidden=(8, 8), compile='off'), TASK, None, [0])
     assert '\n' not in str(caught.value)
 
 

@@ -86,5 +86,6 @@ def _check_used(config: AlgorithmConfig, written: Iterable[str], where: str) -> 
         if methods and config.method not in methods:
             raise ConfigurationError(
                 f'{where}: {name}: method {config.method} does not read it; leave it out, or '
-                f'choose method {" or ".join(methods)}'
+                f'choose method {" or ".join(methods)} (its `methods` in '
+                'h2o_ros/algorithms/settings.py)'
             )

@@ -22,7 +22,7 @@ from h2o_ros.algorithms.replay import RowLayout, Scaling, SimulatedRows, make_ro
 from h2o_ros.algorithms.sampling import Sampler, generator
 from h2o_ros.algorithms.settings import AlgorithmConfig
 from h2o_ros.algorithms.state import Shape, State
-from h2o_ros.algorithms.update import METHODS
+from h2o_ros.algorithms.update import METHODS, find_method
 from h2o_ros.errors import ConfigurationError, TrainingError
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
@@ -35,7 +35,7 @@ class Trainer:
     simulation: what tells the simulator of its rows from others, see h2o_ros.sim.gaps; the caller
     says it, checkpoints keep it.
     Not thread-safe: the caller lets one thread at a time in. ValueError: real rows are missing,
-    of another task or not finite.
+    of another task or not finite. ConfigurationError: a new method was not entered everywhere.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Trainer:
         seeds: Sequence[int],
         device: str = 'cpu',
     ) -> None:
+        find_method(config)
         if not seeds:
             raise ValueError('seeds: expected at least one, got none')
         if real is not None and len(real) == 0:

@@ -6,7 +6,10 @@ to them is done in a few large calls. All networks carry a seed dimension S; see
 
 To add an algorithm NAME, write NAME.py with a `critic_loss`, enter it in METHODS, and in
 settings.py in SOURCES and in the `methods` of each setting that it reads. Then a YAML file in
-config/algorithms is run by every trainer, node and test. What it may need besides:
+config/algorithms is run by every trainer, node and test, after `make build`: install/ links each
+file, and knows no new one before. docs/algorithm.md has an example. What it may need besides:
+
+- *The classifiers*: a `learn` that steps them and a `gap` here, WITH_CLASSIFIERS in settings.py.
 
 - *Networks of its own*: another entry of State.groups by state._own_shapes. Adam's moments,
   checkpoints and the check of the precision follow. A `learn` steps them, before `critic_loss`.
@@ -39,7 +42,9 @@ from h2o_ros.algorithms.actor_critic import CriticLoss, Values, agent_gradient, 
 from h2o_ros.algorithms.classifiers import Gap
 from h2o_ros.algorithms.inputs import Inputs
 from h2o_ros.algorithms.optimiser import Rates, adam_step
+from h2o_ros.algorithms.settings import AlgorithmConfig
 from h2o_ros.algorithms.state import State
+from h2o_ros.errors import ConfigurationError
 
 
 class Method(NamedTuple):
@@ -69,6 +74,29 @@ METHODS = {
         h2o_expectile.critic_loss, h2o_expectile.learn, classifiers.dynamics_gap
     ),
 }
+
+
+def find_method(config: AlgorithmConfig) -> Method:
+    """Return the configuration's method; ConfigurationError where a place lacks it."""
+    name = config.method
+    if name not in METHODS:
+        raise ConfigurationError(
+            f'method {name}: is in SOURCES of settings.py, but not in METHODS of '
+            'h2o_ros/algorithms/update.py; enter its critic_loss there'
+        )
+    method = METHODS[name]
+    asks = method.gap is not None or method.learn is classifiers.learn
+    if asks and not config.classifiers:
+        raise ConfigurationError(
+            f'method {name}: has classifiers in METHODS of update.py, but is not in '
+            'WITH_CLASSIFIERS of h2o_ros/algorithms/settings.py; enter it there'
+        )
+    if config.classifiers and (method.gap is None or method.learn is None):
+        raise ConfigurationError(
+            f'method {name}: is in WITH_CLASSIFIERS of settings.py, but lacks `learn` or `gap` in '
+            'METHODS of h2o_ros/algorithms/update.py; enter both there'
+        )
+    return method
 
 
 def update(state: State, inputs: Inputs, rates: Rates, measure: bool = True) -> dict[str, Tensor]:
