@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from result_samples import row
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.experiments import gap_samples
-from h2o_ros.experiments.__main__ import main, narrowed, parse
+from h2o_ros.experiments.__main__ import chosen_experiments, main, narrowed, parse
 from h2o_ros.experiments.catalogue import experiments, find_experiment
 from h2o_ros.experiments.cells import Cell, Datasets, canonical, configuration, recipe
 from h2o_ros.experiments.grid_progress import GridProgress
@@ -43,6 +44,35 @@ def test_tables_share_what_an_algorithm_does_not_read():
     assert len(cells['figure6']) == 20 and not cells['figure6'] & cells['table2']
     h2o = [cell for cell in cells['table7'] if cell.algorithm == 'h2o']
     assert {configuration(cell).beta for cell in h2o} == {0.005}
+
+
+@pytest.mark.parametrize(
+    ('written', 'kept'),
+    [('gravity:2', 'gravity'), ('friction+gravity:1.5', 'gravity:1.5+friction')],
+)
+def test_a_gap_is_one_cell_however_it_was_written(written, kept):
+    cell = canonical(Cell('sac', 'half_cheetah', '-', written))
+    assert cell == canonical(Cell('sac', 'half_cheetah', '-', kept))
+    assert cell.gap == kept
+    given = ['own', '--task', 'half_cheetah', '--algorithms', 'sac', '--gaps', f'{written},{kept}']
+    (made,) = chosen_experiments(parse(given))
+    assert len(made.lines) == 1 and made.lines[0][0][1] == kept
+
+
+def test_a_gap_by_another_text_narrows_a_table():
+    options = parse(['table1', '--gaps', 'gravity:2'])
+    assert {cell.gap for cell in narrowed(find_experiment('table1'), options).cells} == {'gravity'}
+
+
+def test_the_cells_of_the_results_that_there_are_keep_their_names():
+    results = Results.read(Path(__file__).resolve().parents[1] / 'docs/results/results.csv')
+    assert all(canonical(run.cell) == run.cell for run in results)
+
+
+def test_a_gap_in_a_file_keeps_the_name_of_the_file(tmp_path):
+    path = tmp_path / 'mine.yaml'
+    path.write_text('gravity: 2.0\n')
+    assert canonical(Cell('sac', 'half_cheetah', '-', str(path))).gap == str(path)
 
 
 def test_keys_are_unlike_and_name_files():

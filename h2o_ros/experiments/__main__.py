@@ -26,6 +26,7 @@ from h2o_ros.experiments.output import write_all
 from h2o_ros.experiments.results import Results
 from h2o_ros.experiments.results_folder import ResultsFolder
 from h2o_ros.experiments.runs import Settings
+from h2o_ros.sim.gaps import NONE, canonical_gap
 
 LISTS = ('algorithms', 'datasets', 'gaps')
 INTERRUPTED = 130  # exit code
@@ -138,7 +139,8 @@ def chosen_experiments(options: argparse.Namespace) -> list[Experiment]:
         given = {name: _words(options, name) for name in LISTS}
         if not given['algorithms']:
             raise ConfigurationError('own: name what to compare, --algorithms A,B')
-        datasets, gaps = given['datasets'] or [DEMONSTRATION], given['gaps'] or ['none']
+        datasets = given['datasets'] or [DEMONSTRATION]
+        gaps = list(dict.fromkeys(map(canonical_gap, given['gaps']))) or [NONE]
         made = own(options.task, given['algorithms'], datasets, gaps)
         for cell in made.cells:
             canonical(cell)
@@ -151,6 +153,7 @@ def narrowed(experiment: Experiment, options: argparse.Namespace) -> Experiment:
     if experiment.name == 'own':
         return experiment
     wanted = {field: _words(options, field + 's') for field in ('algorithm', 'dataset', 'gap')}
+    wanted['gap'] = [canonical_gap(gap) for gap in wanted['gap']]
     for field, values in wanted.items():
         known = list(dict.fromkeys(getattr(cell, field) for cell in experiment.cells))
         for value in values:

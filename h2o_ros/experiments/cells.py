@@ -21,7 +21,7 @@ from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.settings import ADDED, AlgorithmConfig
 from h2o_ros.data.recorded import load_recorded
 from h2o_ros.errors import ConfigurationError
-from h2o_ros.sim.gaps import find_gap
+from h2o_ros.sim.gaps import canonical_gap
 from h2o_ros.task import Task, load_task
 from h2o_ros.transitions import Transitions
 
@@ -68,11 +68,14 @@ class Cell:
 
 
 def canonical(cell: Cell) -> Cell:
-    """Return the cell without what its algorithm does not read; refuse names that do not exist."""
+    """Return the cell without what its algorithm does not read, its gap by its one text.
+
+    ConfigurationError: a name does not exist.
+    """
     load_task(cell.task)
     config = configuration(cell)
     if config.needs_simulated:
-        find_gap(cell.gap)
+        cell = dataclasses.replace(cell, gap=canonical_gap(cell.gap))
     else:
         cell = dataclasses.replace(cell, gap=UNUSED)
     if not config.needs_real:

@@ -50,6 +50,7 @@ class Gap:
 
 
 NONE = 'none'
+FILES = ('.yaml', '.yml')
 NO_GAP = Gap()
 # The paper's degree of each; its figure 3 states none for velocity_offset.
 DEGREES = {'gravity': 2.0, 'friction': 0.3, 'joint_noise': 1.0, 'velocity_offset': 0.05}
@@ -66,7 +67,7 @@ def gap_names() -> list[str]:
 
 def find_gap(text: str) -> Gap:
     """Return the gap that a text states; ConfigurationError in one line where it states none."""
-    if text.endswith(('.yaml', '.yml')):
+    if text.endswith(FILES):
         return build(Gap, read_yaml(text), text)
     if text == NONE:
         return NO_GAP
@@ -98,6 +99,15 @@ def gap_text(gap: Gap) -> str:
         if values[name] != usual[name]
     ]
     return '+'.join(parts) or NONE
+
+
+def canonical_gap(text: str) -> str:
+    """Return the one text of the gap that a text states, which a .yaml file keeps as it is.
+
+    ConfigurationError as find_gap.
+    """
+    gap = find_gap(text)
+    return text if text.endswith(FILES) else gap_text(gap)
 
 
 def gap_of(simulated_in: Mapping[str, Any]) -> str:
