@@ -7,6 +7,8 @@ import yaml
 from grid_samples import DATASET, make_small, words, write_dataset
 from result_samples import row
 
+from h2o_ros.experiments import __main__ as grid_command
+from h2o_ros.experiments import provenance
 from h2o_ros.experiments.__main__ import main
 from h2o_ros.experiments.cells import (
     Cell,
@@ -42,6 +44,39 @@ def refused(command, capsys):
     said = capsys.readouterr().err
     assert said.startswith('error: ') and said.count('\n') == 1
     return said
+
+
+@pytest.mark.parametrize(
+    ('here', 'said'),
+    [
+        ('v1', ''),
+        ('v2', '1 of the 1 runs that there are were made by other code (v1; here v2) and stay'),
+        ('v1-dirty', '(v1; here v1-dirty)'),
+    ],
+)
+def test_runs_of_other_code_are_told_of(here, said, small, tmp_path, monkeypatch, capsys):
+    write_finished(tmp_path / 'runs', small, 'v1')
+    monkeypatch.setattr(provenance, 'version', lambda: here)
+    monkeypatch.setattr(grid_command, 'version', lambda: here)
+    assert main(words(small, tmp_path / 'runs', '--show', algorithms='sac')) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if 'other code' in line]
+    assert len(told) == bool(said) and said in ''.join(told)
+    assert not said or f'another --output, or remove their files from {tmp_path}' in told[0]
+
+
+def test_a_run_from_a_tree_with_changes_is_of_other_code(small, tmp_path, monkeypatch, capsys):
+    write_finished(tmp_path / 'runs', small, 'v1-dirty')
+    monkeypatch.setattr(provenance, 'version', lambda: 'v1-dirty')
+    assert main(words(small, tmp_path / 'runs', '--show', algorithms='sac')) == 0
+    assert '1 of the 1 runs' in capsys.readouterr().out
+
+
+def write_finished(folder, small, version):
+    """Write a finished run of SAC, as a version of the code left it."""
+    cell = canonical(Cell('sac', small, DATASET, 'gravity'))
+    (folder / 'runs').mkdir(parents=True)
+    made = [row(0, update, cell=cell, steps=40, version=version) for update in (20, 40)]
+    write_rows(made, folder / 'runs' / 'one.csv')
 
 
 @pytest.mark.parametrize('more', [(), ('--show',)])

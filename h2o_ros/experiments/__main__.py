@@ -23,6 +23,7 @@ from h2o_ros.experiments.merging import merge
 from h2o_ros.experiments.number_types import at_least, between
 from h2o_ros.experiments.on_ray import import_ray, run_on_ray
 from h2o_ros.experiments.output import write_all
+from h2o_ros.experiments.provenance import is_of_other_code, version
 from h2o_ros.experiments.results import Results
 from h2o_ros.experiments.results_folder import ResultsFolder
 from h2o_ros.experiments.runs import Settings
@@ -100,6 +101,7 @@ def run(options: argparse.Namespace) -> int:
         together = options.batch_seeds or (len(seeds) if options.device == 'cuda' else 1)
         cells = dict.fromkeys(map(canonical, experiment.cells))
         grid = Grid(tuple(cells), tuple(seeds), settings, folder, together, known)
+        tell_of_other_code(experiment.name, grid)
         if options.show:
             grid.compare(data)
         else:
@@ -127,6 +129,18 @@ def train(grid: Grid, experiment: Experiment, data: Datasets, ray: bool) -> int:
     if not through:
         return INTERRUPTED
     return 1 if progress.failures else 0
+
+
+def tell_of_other_code(name: str, grid: Grid) -> None:
+    """Say in one line which runs were made by other code than this: they are not made again."""
+    made_by = grid.versions()
+    others = [each for each in made_by if is_of_other_code(each)]
+    if others:
+        print(
+            f'{name}: {len(others)} of the {len(made_by)} runs that there are were made by other '
+            f'code ({", ".join(sorted(set(others)))}; here {version()}) and stay; to train them '
+            f'anew give another --output, or remove their files from {grid.folder.path / "runs"}/'
+        )
 
 
 def chosen_experiments(options: argparse.Namespace) -> list[Experiment]:

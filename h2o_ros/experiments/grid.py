@@ -64,6 +64,17 @@ class Grid:
         own = self._cells_of(self.folder.results())
         self.folder.compare(rests_on(own, (), data, self.settings.steps))
 
+    def versions(self) -> list[str]:
+        """Return by which code each run of the grid that the folder has was made."""
+        results = self.folder.results()
+        return [
+            results.final(key).version
+            for key in results
+            if key.cell in self.cells
+            and key.seed in self.seeds
+            and key.steps == self.settings.steps
+        ]
+
     def missing(self) -> list[Batch]:
         """Return what is to be trained: the first seeds of all cells first."""
         have = self.results()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-UNKNOWN = 'unknown'
+UNKNOWN, DIRTY = 'unknown', '-dirty'
 
 
 @cache
@@ -41,3 +41,8 @@ def version() -> str:
         return metadata.version('h2o_ros')
     except metadata.PackageNotFoundError:
         return UNKNOWN
+
+
+def is_of_other_code(made_by: str) -> bool:
+    """Say whether a version is not this code's, or of a tree with changes, which nobody knows."""
+    return made_by != version() or made_by.endswith(DIRTY)
