@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+import sys
 import time
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from h2o_ros.data.d4rl import (
 )
 from h2o_ros.data.minari import import_minari
 from h2o_ros.data.recorded import episode_returns, report_on
-from h2o_ros.errors import BagError, ConfigurationError
+from h2o_ros.errors import BagError, ConfigurationError, H2OError
 from h2o_ros.experiments.behaviour import BehaviourRun, Progress
 from h2o_ros.experiments.make_dataset import (
     LEVELS,
@@ -41,8 +42,7 @@ RUNS = 'runs/datasets'
 def main(arguments: list[str] | None = None) -> int:
     """Run `h2o dataset`."""
     options = parse(arguments)
-    options.run(options)
-    return 0
+    return options.run(options) or 0
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -160,34 +160,47 @@ def _train(options: argparse.Namespace) -> None:
     print(f'policies: {run.folder / "policies"}')
 
 
-def _show(options: argparse.Namespace) -> None:
+def _show(options: argparse.Namespace) -> int:
+    """Show one after the other; 1 where one could not be shown, in a line on standard error."""
     names = options.names or dataset_names()
     if not names:
         raise BagError(
             f'{dataset_folder()}/ holds no datasets; make one: '
             'h2o dataset make halfcheetah-medium-v2'
         )
+    code, given = 0, load_task(options.task) if options.task else None
     for name in names:
-        path = find_dataset(name)
-        task = load_task(options.task) if options.task else _task_of(path)
-        transitions = load_d4rl(path, task)
-        returns = episode_returns(transitions)
-        print(f'{path.stem}: {report_on(transitions, task, (str(path),))}')
-        print(
-            f'  returns from {returns.min():.1f} to {returns.max():.1f}, deviation '
-            f'{returns.std():.1f}; rewards a step {_range(transitions.reward)}; actions '
-            f'{_range(transitions.action)}'
-        )
-        for key, value in read_metadata(path).items():
-            print(f'  {key}: {value}')
+        try:
+            _show_one(name, given)
+        except H2OError as err:
+            print(f'error: {err}', file=sys.stderr)
+            code = 1
+    return code
 
 
-def _task_of(path: Path) -> Task:
-    """Return the task that a file's name tells."""
+def _show_one(name: str, given: Task | None) -> None:
+    path = find_dataset(name)
+    task = _task_of(path, given)
+    transitions = load_d4rl(path, task)
+    returns = episode_returns(transitions)
+    print(f'{path.stem}: {report_on(transitions, task, (str(path),))}')
+    print(
+        f'  returns from {returns.min():.1f} to {returns.max():.1f}, deviation '
+        f'{returns.std():.1f}; rewards a step {_range(transitions.reward)}; actions '
+        f'{_range(transitions.action)}'
+    )
+    for key, value in read_metadata(path).items():
+        print(f'  {key}: {value}')
+
+
+def _task_of(path: Path, given: Task | None) -> Task:
+    """Return the task that a file's name tells, the given one where it tells none."""
     environment = path.stem.replace('_', '-').partition('-')[0]
-    if environment not in ENVIRONMENTS:
+    if environment in ENVIRONMENTS:
+        return load_task(ENVIRONMENTS[environment])
+    if given is None:
         raise ConfigurationError(f'{path}: its name tells no task; give --task')
-    return load_task(ENVIRONMENTS[environment])
+    return given
 
 
 def _range(values: np.ndarray) -> str:
