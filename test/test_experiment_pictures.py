@@ -55,6 +55,7 @@ def test_a_grid_whose_picture_has_no_place_ends_with_one_line(
     small = make_small(tmp_path, monkeypatch)
     (tmp_path / 'page').mkdir()
     (tmp_path / 'runs').mkdir()
+    (tmp_path / 'page' / 'results.md').write_text('# Results\n')
     blocked = tmp_path / place
     blocked.mkdir() if blocked.suffix else blocked.write_text('a file')
     page = ('--place', str(tmp_path / 'page' / 'results.md'))

@@ -120,6 +120,8 @@ def test_a_recipe_holds_what_its_method_reads():
         (['own'], '--algorithms A,B'),
         (['table1', '--gaps', 'none'], 'gravity, friction, joint_noise'),
         (['table1', '--algorithms', 'h2o_v'], 'sac, cql, darc, darc_plus, h2o'),
+        (['table1', '--task', 'walker2d'], '--task walker2d: table1 has its own task; leave it'),
+        (['table1', '--show', '--place', 'no/page.md'], '--place no/page.md: there is no such'),
     ],
 )  # fmt: skip
 def test_an_unknown_name_is_refused_with_those_there_are(given, message, small, tmp_path, capsys):

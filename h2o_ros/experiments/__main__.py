@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import math
 import sys
+from pathlib import Path
 
 from h2o_ros.errors import ConfigurationError, exit_code_of
 from h2o_ros.experiments.catalogue import Experiment, experiments, find_experiment, own
@@ -29,6 +30,7 @@ from h2o_ros.experiments.results_folder import ResultsFolder
 from h2o_ros.experiments.runs import Settings
 from h2o_ros.sim.gaps import NONE, canonical_gap
 
+USUAL_TASK = 'standing_still'
 LISTS = ('algorithms', 'datasets', 'gaps')
 INTERRUPTED = 130  # exit code
 PROGRAM = 'python -m h2o_ros.experiments'
@@ -56,7 +58,7 @@ def parse(words: list[str]) -> argparse.Namespace:
         help='seconds between checkpoints, at least: each comes after an evaluation')  # fmt: skip
     add('--output', default='runs/paper', metavar='FOLDER', help='default: %(default)s')
     add('--known', default='', metavar='FILE', help='results made elsewhere; not made again')
-    add('--task', default='standing_still', help='of `own`')
+    add('--task', default='', help=f'of `own`; default: {USUAL_TASK}')
     for name in LISTS:
         add(f'--{name}', default='', metavar='A,B', help=f'only these {name}; of `own`: all')
     add('--ray', action='store_true', help='train on Ray, on RAY_ADDRESS or here')
@@ -86,6 +88,7 @@ def _follow(words: list[str]) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Train what is missing, then write tables and figures."""
+    check_used(options)
     chosen = [narrowed(experiment, options) for experiment in chosen_experiments(options)]
     known = Results.read(options.known) if options.known else Results()
     if options.ray:
@@ -131,6 +134,19 @@ def train(grid: Grid, experiment: Experiment, data: Datasets, ray: bool) -> int:
     return 1 if progress.failures else 0
 
 
+def check_used(options: argparse.Namespace) -> None:
+    """ConfigurationError where an option would do nothing, or its page is not there."""
+    if options.task and 'own' not in options.names:
+        raise ConfigurationError(
+            f'--task {options.task}: {", ".join(options.names)} has its own task; leave it out, '
+            'or name own'
+        )
+    if options.place and not Path(options.place).is_file():
+        raise ConfigurationError(
+            f'--place {options.place}: there is no such page; check the path, or make it first'
+        )
+
+
 def tell_of_other_code(name: str, grid: Grid) -> None:
     """Say in one line which runs were made by other code than this: they are not made again."""
     made_by = grid.versions()
@@ -155,7 +171,7 @@ def chosen_experiments(options: argparse.Namespace) -> list[Experiment]:
             raise ConfigurationError('own: name what to compare, --algorithms A,B')
         datasets = given['datasets'] or [DEMONSTRATION]
         gaps = list(dict.fromkeys(map(canonical_gap, given['gaps']))) or [NONE]
-        made = own(options.task, given['algorithms'], datasets, gaps)
+        made = own(options.task or USUAL_TASK, given['algorithms'], datasets, gaps)
         for cell in made.cells:
             canonical(cell)
         found.append(made)

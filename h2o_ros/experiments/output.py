@@ -16,7 +16,7 @@ from h2o_ros.experiments.tables import markdown, replace_section
 def write_all(experiment: Experiment, grid: Grid, page: str = '') -> None:
     """Write and print the table, draw the figure, and say where they are.
 
-    page: a Markdown page to put them into, between marks of the experiment and its steps.
+    page: a Markdown page that exists; they go between marks of the experiment and its steps.
     """
     steps, folder, results = grid.settings.steps, grid.folder.path, grid.results()
     text = markdown(experiment, results, steps)
@@ -45,7 +45,7 @@ def _place(
         write_atomically(place, picture.read_bytes(), ConfigurationError)
         text += f'\n![{experiment.title}](pictures/{place.name})\n'
     try:
-        before = page.read_text(encoding='utf-8') if page.exists() else '# Results\n'
+        before = page.read_text(encoding='utf-8')
     except OSError as err:
         raise ConfigurationError(
             f'{page}: cannot be read ({err.strerror}); check the path'
