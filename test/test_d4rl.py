@@ -28,9 +28,9 @@ from h2o_ros.data.d4rl import (
 from h2o_ros.data.minari import import_minari
 from h2o_ros.data.recorded import episode_returns, load_recorded
 from h2o_ros.errors import BagError, ConfigurationError, H2OError
-from h2o_ros.experiments import behaviour
+from h2o_ros.experiments import behaviour, dataset, make_dataset
 from h2o_ros.experiments.behaviour import BehaviourRun
-from h2o_ros.experiments.make_dataset import collect, make, make_replay, parse_name
+from h2o_ros.experiments.make_dataset import collect, make, make_replay, parse_name, shares
 from h2o_ros.task import load_task
 from h2o_ros.transitions import Transitions
 
@@ -627,3 +627,58 @@ def test_what_cannot_be_shown_hides_no_other_dataset(folder, capsys):
     assert cli.main(['dataset', 'show', '--task', 'half_cheetah']) == 0
     shown = capsys.readouterr().out
     assert 'a_mine: 50 steps' in shown and 'walker2d-random-v2: 50 steps' in shown
+
+
+@pytest.mark.parametrize(
+    ('steps', 'robots', 'expected'),
+    [
+        (1_000_000, None, (100, 10_000)),
+        (20_000, None, (20, 1000)),
+        (101_000, None, (51, 2000)),
+        (20_500, None, (21, 1000)),
+        (50, None, (1, 50)),
+        (20_000, 100, (100, 200)),
+    ],
+)
+def test_so_many_robots_that_episodes_are_whole(steps, robots, expected):
+    assert shares(steps, robots, 1000) == expected
+
+
+@pytest.mark.parametrize(
+    ('steps', 'robots', 'said'),
+    [(80, [], ''), (80, ['--robots', '4'], 'cut after 20 of 40'), (90, [], 'cut after 10 of 40')],
+)
+def test_episodes_that_are_cut_are_told_of(steps, robots, said, folder, monkeypatch, capsys):
+    monkeypatch.setattr(make_dataset, 'load_task', lambda name: SHORT)
+    words = ['make', 'halfcheetah-random-v2', '--steps', str(steps), *robots]
+    assert cli.main(['dataset', *words]) == 0
+    out = capsys.readouterr().out
+    assert ('cut after' in out) == bool(said) and said in out
+    made = load_d4rl('halfcheetah-random-v2', SHORT)
+    assert len(made) == steps
+    if not robots:
+        assert np.flatnonzero(made.truncated).tolist()[:2] == [39, 79]
+
+
+def test_what_a_training_makes_of_its_steps_is_said(tmp_path, monkeypatch, capsys):
+    def small(task, options):
+        return BehaviourRun(SHORT, tmp_path / 'run', 0, warmup=40, segment=40, **SMALL)
+
+    monkeypatch.setattr(dataset, '_behaviour', small)
+    assert cli.main(['dataset', 'train', 'halfcheetah', '--steps', '5']) == 0
+    assert '--steps 5: 40, in whole segments of 40' in capsys.readouterr().out
+    assert cli.main(['dataset', 'train', 'halfcheetah', '--steps', '5']) == 0
+    said = capsys.readouterr().out
+    assert f'nothing is left to do: {tmp_path}/run has 40 steps; give more --steps' in said
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        (['halfcheetah-random-v2', '--level', '5'], '--level: only medium-replay reads it'),
+        (['halfcheetah-medium-replay-v2', '--robots', '5'], '--robots: medium-replay has one'),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(words, said, capsys):
+    assert cli.main(['dataset', 'make', *words, '--steps', '20']) == 2
+    assert said in capsys.readouterr().err

@@ -23,14 +23,17 @@ from h2o_ros.data.d4rl import (
 from h2o_ros.data.minari import import_minari
 from h2o_ros.data.recorded import episode_returns, report_on
 from h2o_ros.errors import BagError, ConfigurationError, H2OError
-from h2o_ros.experiments.behaviour import BehaviourRun, Progress
+from h2o_ros.experiments.behaviour import SEGMENT, BehaviourRun, Progress
 from h2o_ros.experiments.make_dataset import (
     LEVELS,
     MEDIUM_RETURNS,
+    MOST_ROBOTS,
+    Request,
     check_policies,
     make,
     make_replay,
     parse_name,
+    shares,
 )
 from h2o_ros.experiments.number_types import between
 from h2o_ros.task import Task, load_task
@@ -55,8 +58,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     _add_import(commands.add_parser('import-minari', help='read a dataset of Minari'))
     options = parser.parse_args(arguments)
     for name in ('steps', 'robots'):
-        if getattr(options, name, 1) < 1:
-            parser.error(f'argument --{name}: expected 1 or more, got {getattr(options, name)}')
+        number = getattr(options, name, None)
+        if number is not None and number < 1:
+            parser.error(f'argument --{name}: expected 1 or more, got {number}')
     if getattr(options, 'seed', 0) < 0:
         parser.error(f'argument --seed: expected 0 or more, got {options.seed}')
     return options
@@ -70,9 +74,13 @@ def _add_make(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         '--steps', type=int, default=1_000_000,
-        help='of a dataset; medium-replay: the longest training; default: %(default)s',
+        help='of a dataset; medium-replay: the longest training, in whole segments of '
+        f'{SEGMENT:,}; default: %(default)s',
     )  # fmt: skip
-    parser.add_argument('--robots', type=int, default=100, help='side by side; default: 100')
+    parser.add_argument(
+        '--robots', type=int,
+        help=f'side by side; default: as many as leave episodes whole, {MOST_ROBOTS} at most',
+    )  # fmt: skip
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--output', help='folder; default: where names are looked up')
     parser.add_argument(
@@ -94,7 +102,10 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('environment', choices=tuple(ENVIRONMENTS))
-    parser.add_argument('--steps', type=int, default=LONGEST_TRAINING, help='control steps')
+    parser.add_argument(
+        '--steps', type=int, default=LONGEST_TRAINING,
+        help=f'control steps in all, in whole segments of {SEGMENT:,}; default: %(default)s',
+    )  # fmt: skip
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--runs', default=RUNS, help='default: %(default)s')
     parser.set_defaults(run=_train)
@@ -117,6 +128,7 @@ def _make(options: argparse.Namespace) -> None:
             raise ConfigurationError(
                 f'{target} exists already; remove it, or give --output another folder'
             )
+    _check_used(options, {request.level for request in requests})
     check_policies(requests, policies)
     for request, target in zip(requests, targets, strict=True):
         began = time.monotonic()
@@ -127,10 +139,31 @@ def _make(options: argparse.Namespace) -> None:
                 made, policy = make_replay(request, run, level, options.steps, _tell)
             print(f'policy of that moment: {policy}')
         else:
+            _tell_of_cuts(request, options)
             made = make(request, options.steps, options.robots, options.seed, policies)
         write_d4rl(target, made.transitions, made.infos, made.metadata)
         report = report_on(made.transitions, request.task, (str(target),))
         print(f'{report}, made in {time.monotonic() - began:.0f} s', flush=True)
+
+
+def _check_used(options: argparse.Namespace, levels: set[str]) -> None:
+    """Refuse an option that no dataset of these levels reads."""
+    if options.level is not None and 'medium-replay' not in levels:
+        raise ConfigurationError('--level: only medium-replay reads it; leave it out')
+    if options.robots is not None and levels == {'medium-replay'}:
+        raise ConfigurationError('--robots: medium-replay has one robot; leave it out')
+
+
+def _tell_of_cuts(request: Request, options: argparse.Namespace) -> None:
+    """Say where episodes will be cut before their end, so that returns are of parts."""
+    horizon = request.task.horizon
+    robots, each = shares(options.steps, options.robots, horizon)
+    cut = each % horizon or (options.steps - (robots - 1) * each) % horizon
+    if cut:
+        print(
+            f'{request.name}: {robots} robots make {options.steps:,} steps, so that episodes are '
+            f'cut after {cut} of {horizon} steps; their returns and score are not of whole ones'
+        )
 
 
 def _policy(entry: str) -> tuple[str, Path]:
@@ -154,9 +187,17 @@ def _tell(row: Progress) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    run = _behaviour(load_task(ENVIRONMENTS[options.environment]), options)
-    for row in run.train(options.steps):
-        _tell(row)
+    task = load_task(ENVIRONMENTS[options.environment])
+    with contextlib.closing(_behaviour(task, options)) as run:
+        whole = -(-options.steps // run.segment) * run.segment
+        if run.steps >= options.steps:
+            print(
+                f'nothing is left to do: {run.folder} has {run.steps:,} steps; give more --steps'
+            )
+        elif whole != options.steps:
+            print(f'--steps {options.steps}: {whole:,}, in whole segments of {run.segment:,}')
+        for row in run.train(options.steps):
+            _tell(row)
     print(f'policies: {run.folder / "policies"}')
 
 

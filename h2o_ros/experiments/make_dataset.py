@@ -29,6 +29,7 @@ SOURCES = {'random': 0, 'medium': 1, 'expert': 2}
 # Mean return of D4RL's medium datasets (version 2), at which training of that policy ends.
 MEDIUM_RETURNS = {'half_cheetah': 4770.3, 'walker2d': 2852.1}
 MADE_BY = 'h2o_ros'
+MOST_ROBOTS = 100  # side by side, where nobody says how many
 
 Act = Callable[[np.ndarray], np.ndarray]
 
@@ -88,14 +89,14 @@ def check_policies(requests: Sequence[Request], policies: dict[str, Path]) -> No
 def make(
     request: Request,
     steps: int,
-    robots: int,
+    robots: int | None,
     seed: int,
     policies: dict[str, Path],
 ) -> Made:
     """Make any dataset but medium-replay; medium-expert holds `steps` of each half.
 
-    robots: stepped side by side, each of which makes an equal part of the steps. policies: files
-    by level, in place of those of config/policies.
+    robots: stepped side by side, see `shares`. policies: files by level, in place of those of
+    config/policies.
     """
     levels = request.level.split('-')
     parts = [
@@ -148,13 +149,13 @@ def make_replay(
 
 
 def collect(
-    task: Task, act: Act, metadata: dict[str, Any], steps: int, robots: int, seed: int
+    task: Task, act: Act, metadata: dict[str, Any], steps: int, robots: int | None, seed: int
 ) -> Made:
     """Take `steps` control steps; each robot's lie one after the other, its last ends an episode.
 
     infos: the joints' positions and velocities, before the action as the observation.
     """
-    each = -(-steps // robots)
+    robots, each = shares(steps, robots, task.horizon)
     simulator = make_simulator(task, MODEL, robots, seed=seed)
     plant = simulator.plant
     if not isinstance(plant, Locomotion):
@@ -174,6 +175,18 @@ def collect(
     flat['truncated'][-1] = not flat['terminated'][-1]
     infos = {name: flat.pop(name) for name in ('qpos', 'qvel')}
     return Made(Transitions(**flat), infos, metadata)
+
+
+def shares(steps: int, robots: int | None, horizon: int) -> tuple[int, int]:
+    """Return how many robots step side by side, and how many steps each takes.
+
+    robots: None takes so many that episodes of `horizon` steps are whole, but for the last one.
+    """
+    if robots is not None:
+        return robots, -(-steps // robots)
+    episodes = -(-steps // horizon)
+    of_each = -(-episodes // MOST_ROBOTS)
+    return -(-episodes // of_each), min(of_each * horizon, steps)
 
 
 def policy_path(environment: str, level: str) -> Path:
