@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from grid_samples import make_small, words
+from grid_samples import DATASET, make_small, words
 from matplotlib.figure import Figure
 
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.experiments.__main__ import main
+from h2o_ros.experiments.catalogue import own
 from h2o_ros.experiments.comparison import draw_comparison
 from h2o_ros.experiments.pictures import save_picture
 from h2o_ros.experiments.real_world_pictures import draw_deployments, draw_recording
@@ -48,7 +49,7 @@ def test_a_picture_that_fails_leaves_the_one_before(tmp_path, monkeypatch):
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b'before']
 
 
-@pytest.mark.parametrize('place', ['runs/own.png', 'page/pictures'])
+@pytest.mark.parametrize('place', ['runs/PICTURE', 'page/pictures'])
 def test_a_grid_whose_picture_has_no_place_ends_with_one_line(
     place, tmp_path, monkeypatch, capsys
 ):
@@ -56,7 +57,8 @@ def test_a_grid_whose_picture_has_no_place_ends_with_one_line(
     (tmp_path / 'page').mkdir()
     (tmp_path / 'runs').mkdir()
     (tmp_path / 'page' / 'results.md').write_text('# Results\n')
-    blocked = tmp_path / place
+    picture = own(small, ['sac'], [DATASET], ['gravity']).file + '.png'
+    blocked = tmp_path / place.replace('PICTURE', picture)
     blocked.mkdir() if blocked.suffix else blocked.write_text('a file')
     page = ('--place', str(tmp_path / 'page' / 'results.md'))
     assert main(words(small, tmp_path / 'runs', *page, algorithms='sac')) == 2

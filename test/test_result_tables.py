@@ -10,10 +10,20 @@ from result_samples import row
 
 from h2o_ros.experiments import paper_numbers
 from h2o_ros.experiments.__main__ import main
-from h2o_ros.experiments.catalogue import NAMES, dataset_of, experiments, find_experiment
+from h2o_ros.experiments.catalogue import (
+    NAMES,
+    dataset_of,
+    experiments,
+    find_experiment,
+    own,
+)
 from h2o_ros.experiments.cells import Cell, canonical, configuration, digest_of_recipe, recipe
 from h2o_ros.experiments.figures import curves_figure, curves_of, lines_to_draw
+from h2o_ros.experiments.grid import Grid
+from h2o_ros.experiments.output import write_all
 from h2o_ros.experiments.results import Results, write_rows
+from h2o_ros.experiments.results_folder import ResultsFolder
+from h2o_ros.experiments.runs import Settings
 from h2o_ros.experiments.tables import markdown, replace_section
 
 REPLAY = 'halfcheetah-medium-replay-v2'
@@ -170,3 +180,20 @@ def test_the_committed_results_can_be_read():
     if not path.exists():
         pytest.skip('no results are committed')
     assert len(Results.read(path)) > 0
+
+
+def test_own_tables_of_other_options_have_other_files(tmp_path):
+    made = [
+        own('half_cheetah', ['h2o', 'sac'], ['demonstration'], ['gravity']),
+        own('half_cheetah', ['h2o'], ['demonstration'], ['gravity']),
+        own('half_cheetah', ['h2o'], ['demonstration'], ['gravity:1.5']),
+        own('/tasks/mine.yaml', ['h2o'], ['demonstration'], ['gravity']),
+    ]
+    names = [experiment.file for experiment in made]
+    assert names[0] == 'own__half_cheetah__h2o_sac__demonstration__gravity'
+    assert len(set(names)) == 4 and not any('/' in name for name in names)
+    settings, folder = Settings(steps=200), ResultsFolder(tmp_path)
+    for experiment in made[:2]:
+        write_all(experiment, Grid((), (0,), settings, folder))
+    assert {path.name for path in tmp_path.glob('*.md')} == {f'{name}.md' for name in names[:2]}
+    assert find_experiment('table1').file == 'table1'

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.experiments import paper_numbers
-from h2o_ros.experiments.cells import Cell
+from h2o_ros.experiments.cells import Cell, file_name
 from h2o_ros.experiments.paper_numbers import Number
 
 CHEETAH, WALKER = 'half_cheetah', 'walker2d'
@@ -60,7 +60,7 @@ class Experiment:
     """A table or figure. seeds: the paper's. head: names of labels and columns.
 
     lines: the labels of each line and its entries; a figure has lines, too, and is drawn besides.
-    left_out: cells that nobody wants trained.
+    left_out: cells that nobody wants trained. compared: what tells it from others of its name.
     """
 
     name: str
@@ -69,6 +69,12 @@ class Experiment:
     head: tuple[str, ...]
     lines: tuple[Line, ...]
     left_out: tuple[Cell, ...] = ()
+    compared: str = ''
+
+    @property
+    def file(self) -> str:
+        """The name of its files, without suffix."""
+        return file_name(f'{self.name}__{self.compared}') if self.compared else self.name
 
     @property
     def cells(self) -> list[Cell]:
@@ -99,13 +105,15 @@ def find_experiment(name: str) -> Experiment:
 def own(
     task: str, algorithms: Sequence[str], datasets: Sequence[str], gaps: Sequence[str]
 ) -> Experiment:
-    """Return a table of any algorithms, datasets and gaps on a task."""
+    """Return a table of any algorithms, datasets and gaps on a task; these name its files."""
     lines = tuple(
         ((dataset, gap), tuple(Entry(Cell(name, task, dataset, gap)) for name in algorithms))
         for dataset in datasets
         for gap in gaps
     )
-    return Experiment('own', task, 1, ('Dataset', 'Simulator', *algorithms), lines)
+    compared = '__'.join([task, *('_'.join(words) for words in (algorithms, datasets, gaps))])
+    head = ('Dataset', 'Simulator', *algorithms)
+    return Experiment('own', task, 1, head, lines, compared=compared)
 
 
 def dataset_of(task: str, level: str) -> str:

@@ -54,17 +54,21 @@ class Cell:
         parts = [self.algorithm, self.task, self.dataset, self.gap]
         parts += [f'{self.rows}_rows'] if self.rows else []
         parts += [self.overrides] if self.overrides else []
-        text = '__'.join(parts)
-        plain = re.sub(r'[^A-Za-z0-9_.=+-]+', '_', text)[:150]
-        if plain == text:
-            return text
-        return f'{plain}__{hashlib.sha256(text.encode()).hexdigest()[:8]}'
+        return file_name('__'.join(parts))
 
     def __str__(self) -> str:
         parts = [self.algorithm, self.task]
         parts += [text for text in (self.dataset, self.gap) if text != UNUSED]
         parts += [f'{self.rows:,} rows'] if self.rows else []
         return ' '.join([*parts, *self.overrides.split()])
+
+
+def file_name(text: str) -> str:
+    """Return a text as the name of a file, which no other text has."""
+    plain = re.sub(r'[^A-Za-z0-9_.=+-]+', '_', text)[:150]
+    if plain == text:
+        return text
+    return f'{plain}__{hashlib.sha256(text.encode()).hexdigest()[:8]}'
 
 
 def canonical(cell: Cell) -> Cell:

@@ -20,10 +20,10 @@ def write_all(experiment: Experiment, grid: Grid, page: str = '') -> None:
     """
     steps, folder, results = grid.settings.steps, grid.folder.path, grid.results()
     text = markdown(experiment, results, steps)
-    path = folder / f'{experiment.name}.md'
+    path = folder / f'{experiment.file}.md'
     write_text(path, text)
     print(f'\n{text}\nwritten: {path}')
-    picture = folder / f'{experiment.name}.png'
+    picture = folder / f'{experiment.file}.png'
     drawn = figures.draw(experiment, results, grid, picture)
     print(f'written: {picture}' if drawn else f'{experiment.name}: nothing to draw yet')
     if page:
@@ -33,9 +33,9 @@ def write_all(experiment: Experiment, grid: Grid, page: str = '') -> None:
 def _place(
     experiment: Experiment, steps: int, text: str, picture: Path | None, page: Path
 ) -> None:
-    name = f'{experiment.name} {steps}'
+    name = f'{experiment.file} {steps}'
     if picture is not None:
-        place = page.parent / 'pictures' / f'{experiment.name}_{steps}.png'
+        place = page.parent / 'pictures' / f'{experiment.file}_{steps}.png'
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
         except OSError as err:
