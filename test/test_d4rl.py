@@ -682,3 +682,26 @@ def test_what_a_training_makes_of_its_steps_is_said(tmp_path, monkeypatch, capsy
 def test_an_option_that_would_do_nothing_is_refused(words, said, capsys):
     assert cli.main(['dataset', 'make', *words, '--steps', '20']) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('name', 'commands'),
+    [
+        ('halfcheetah-medium-v2', 'h2o dataset make halfcheetah-medium-v2'),
+        ('walker2d-medium-replay-v2', 'h2o dataset make walker2d-medium-replay-v2'),
+        (
+            'walker2d-medium-v2',
+            'h2o dataset train walker2d, then h2o dataset make walker2d-medium-v2 '
+            '--policy medium=FILE',
+        ),
+        (
+            'halfcheetah-medium-expert-v2',
+            'h2o dataset train halfcheetah, then h2o dataset make halfcheetah-medium-expert-v2 '
+            '--policy expert=FILE',
+        ),
+    ],
+)
+def test_a_missing_dataset_names_the_commands_that_make_it(name, commands):
+    with pytest.raises(BagError) as caught:
+        load_d4rl(name, TASK)
+    assert str(caught.value).endswith(f'or make it: {commands}')

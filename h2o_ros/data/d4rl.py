@@ -25,7 +25,7 @@ import numpy as np
 
 from h2o_ros.data.hdf5 import open_hdf5, read_flags
 from h2o_ros.errors import BagError
-from h2o_ros.task import Task
+from h2o_ros.task import Task, share_folder
 from h2o_ros.transitions import Transitions
 
 FOLDER = 'datasets'
@@ -82,8 +82,27 @@ def find_dataset(path_or_name: str | Path) -> Path:
     raise BagError(
         f'dataset {str(path_or_name)!r} is not in {dataset_folder()}/, which holds '
         f'{", ".join(dataset_names()) or "none"}; name one of these or a .hdf5 file, or make it: '
-        f'h2o dataset make {path_or_name}'
+        f'{_how_to_make(str(path_or_name))}'
     )
+
+
+def shipped_policy(environment: str, level: str) -> Path | None:
+    """Return the behaviour policy of D4RL's environment at a level; None where none is shipped."""
+    path = share_folder('config/policies') / f'{environment}-{level}.safetensors'
+    return path if path.is_file() else None
+
+
+def _how_to_make(name: str) -> str:
+    """Return the commands that make a dataset, that which trains its policy first."""
+    environment, _, rest = name.partition('-')
+    level, make = rest.rpartition('-')[0], f'h2o dataset make {name}'
+    if environment not in ENVIRONMENTS or level not in ('medium', 'expert', 'medium-expert'):
+        return make
+    missing = [each for each in level.split('-') if shipped_policy(environment, each) is None]
+    if not missing:
+        return make
+    given = ' '.join(f'--policy {each}=FILE' for each in missing)
+    return f'h2o dataset train {environment}, then {make} {given}'
 
 
 def load_d4rl(path_or_name: str | Path, task: Task) -> Transitions:

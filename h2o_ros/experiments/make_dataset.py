@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from h2o_ros.algorithms.policy import Policy
-from h2o_ros.data.d4rl import ENVIRONMENTS
+from h2o_ros.data.d4rl import ENVIRONMENTS, shipped_policy
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.experiments.behaviour import MODEL, BehaviourRun, Progress
 from h2o_ros.sim.locomotion import Locomotion
 from h2o_ros.sim.simulator import make_simulator
-from h2o_ros.task import Task, load_task, share_folder
+from h2o_ros.task import Task, load_task
 from h2o_ros.transitions import Transitions, concatenate
 
 LEVELS = ('random', 'medium', 'medium-replay', 'medium-expert', 'expert')
@@ -191,8 +191,8 @@ def shares(steps: int, robots: int | None, horizon: int) -> tuple[int, int]:
 
 def policy_path(environment: str, level: str) -> Path:
     """Return a shipped behaviour policy; ConfigurationError where there is none."""
-    path = share_folder('config/policies') / f'{environment}-{level}.safetensors'
-    if not path.is_file():
+    path = shipped_policy(environment, level)
+    if path is None:
         raise ConfigurationError(
             f'no {level} policy of {environment} is shipped; train one, h2o dataset train '
             f'{environment}, and give it with --policy {level}=FILE'
