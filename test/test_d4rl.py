@@ -689,10 +689,11 @@ def test_an_option_that_would_do_nothing_is_refused(words, said, capsys):
     [
         ('halfcheetah-medium-v2', 'h2o dataset make halfcheetah-medium-v2'),
         ('walker2d-medium-replay-v2', 'h2o dataset make walker2d-medium-replay-v2'),
+        ('walker2d-medium-v2', 'h2o dataset make walker2d-medium-v2'),
         (
-            'walker2d-medium-v2',
-            'h2o dataset train walker2d, then h2o dataset make walker2d-medium-v2 '
-            '--policy medium=FILE',
+            'walker2d-expert-v2',
+            'h2o dataset train walker2d, then h2o dataset make walker2d-expert-v2 '
+            '--policy expert=FILE',
         ),
         (
             'halfcheetah-medium-expert-v2',
