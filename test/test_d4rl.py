@@ -263,7 +263,7 @@ def test_what_makes_no_sense_is_refused(folder, tmp_path):
         load_recorded(f'bags/standing_still_demo,{path}', standing)
     with pytest.raises(BagError, match='standing_still needs'):
         load_recorded(str(path), standing)
-    with pytest.raises(BagError, match='give a dataset'):
+    with pytest.raises(BagError, match='no bag is of it; give --bag .* the name of a dataset'):
         load_recorded('bags/standing_still_demo', TASK)
     with pytest.raises(BagError, match='none was named.*halfcheetah-medium-replay-v2'):
         load_recorded('', TASK)
