@@ -163,6 +163,19 @@ def test_after_an_emergency_stop_a_person_is_told_to_reset_it():
     )
 
 
+def test_a_trip_that_ends_the_run_is_among_the_trips():
+    nodes = Nodes()
+
+    def hear(line):
+        if 'armed: the balance' in line:
+            nodes.tripped = 'a wheel turns'
+
+    nodes.on_said = hear
+    sequence = run(nodes, persist=False)
+    assert sequence.fault == 'the driver tripped: a wheel turns'
+    assert sequence.trips == [sequence.fault]
+
+
 def test_the_policy_waits_for_a_person_who_drives():
     nodes = Nodes()
     nodes.held = True

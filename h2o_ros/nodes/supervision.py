@@ -32,7 +32,7 @@ class Supervision(threading.Thread):
 
     shadow: collects while the policy is only listened to. driving: set once the plan's own phase
     begins. fault: why it ended early, empty where it did not. stopped: a person ended it.
-    recording_lost: why the take could not be ended well. trips: those that a person put right.
+    recording_lost: why the take could not be ended well. trips: all while the plan was driven.
     when_done: called at the end.
     """
 
@@ -112,6 +112,7 @@ class Supervision(threading.Thread):
                 self._drive_once()
                 return
             except Tripped as err:
+                self.trips.append(str(err))
                 if not self._plan.persist:
                     raise
                 self._await_person(err)
@@ -162,7 +163,6 @@ class Supervision(threading.Thread):
     def _await_person(self, trip: Tripped) -> None:
         """Nothing arms by itself: a person puts the robot up and calls `arm`."""
         robot = self._robot
-        self.trips.append(str(trip))
         self.driving.clear()
         self.shadowing.clear()
         robot.call('drive_by_balance_controller', ANSWER)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -29,11 +28,11 @@ from h2o_ros.nodes.common import (
     run,
     to_rows,
 )
+from h2o_ros.nodes.drive_watch import DriveWatch
 from h2o_ros.nodes.supervised_robot import BRING_UP, Plan
 from h2o_ros.nodes.supervision import Supervision
-from h2o_ros.report.drive import DriveTotals, describe_drive, write_drive
+from h2o_ros.report.drive import describe_drive, write_drive
 from h2o_ros.report.output import prepare_output_folder, set_aside
-from h2o_ros.robot.live_steps import LiveSteps
 from h2o_ros.robot.shadow import ShadowLimits, ShadowPhase
 from h2o_ros.srv import ReleasePolicy
 from h2o_ros.task import load_task
@@ -53,9 +52,6 @@ TRANSITIONS = {
 }
 
 DRIVE = 'drive.json'
-LAG = 20_000  # control steps that one topic may be behind the other on a busy machine
-CAUGHT_UP = 0.3  # s without a message of a step, after which none is waiting any more
-CATCH_UP = 3.0  # s for that at most, where a robot goes on being observed
 LOOK = 0.1  # s between two looks whether who is asked is still there
 LEARNER_START = 180.0  # s to load, to compile and to make the first updates at nice 19
 
@@ -94,17 +90,10 @@ class Supervisor(BaseNode):
         self._driver: DriverStatus | None = None
         self._pilot: PilotStatus | None = None
         self._learns = not parameters.await_learner
-        self._steps = LiveSteps(self._task, remembered=LAG)
-        self._counted = self._came = 0  # steps to be in the figures; messages of any step
-        self._drove = DriveTotals(self._task)
+        self._watch = DriveWatch(self._task)
         self._handed_over = False
-        self._judged = ''  # hash of the policy in shadow
-        self._released: list[range] = []  # steps that a policy which had passed may drive
-        self._unjudged = 0  # steps that a policy drove beside them
         self._deactivated = False  # the driver has answered that it is
         self._heard = 0  # words of the pilot since the run was stopped
-        self._step = 0  # of the newest applied action
-        self._lost: list[str] = []  # how the policy lost the robot, unasked by the supervisor
         self._driver_state: Client = self.create_client(
             ChangeState, 'hardware_driver/change_state'
         )
@@ -169,7 +158,7 @@ class Supervisor(BaseNode):
         # Before it is asked: what the pilot says of it may come first.
         self._handed_over = service == 'drive_by_policy'
         if service == 'shadow':
-            self._judge()
+            self._watch.judge(self._pilot.policy_hash if self._pilot else '')
         answer = self._ask(self._triggers[service], Trigger.Request(), timeout, service)
         if not answer.success:
             raise RobotError(f'{service}: {answer.message}')
@@ -177,11 +166,11 @@ class Supervisor(BaseNode):
 
     def release_policy(self, timeout: float) -> None:
         """Let the policy that was in shadow drive; RobotError where it may not."""
-        request = ReleasePolicy.Request(policy_hash=self._judged)
+        request = ReleasePolicy.Request(policy_hash=self._watch.judged)
         answer = self._ask(self._release, request, timeout, RELEASE)
         if not answer.success:
             raise RobotError(f'the policy is not released: {answer.message}')
-        self._released.append(range(answer.step + 1, sys.maxsize))
+        self._watch.release(answer.step)
 
     def trip(self) -> str:
         """Return why the driver tripped, empty where it did not."""
@@ -233,13 +222,6 @@ class Supervisor(BaseNode):
         self._heard = 0
         self._supervision.stop()
 
-    def _judge(self) -> None:
-        """Keep which policy is in shadow from now on; what was released is not any more."""
-        self._judged = self._pilot.policy_hash if self._pilot else ''
-        self._released = [
-            range(steps.start, min(steps.stop, self._step + 1)) for steps in self._released
-        ]
-
     def _ask(self, client: Client, request: Any, timeout: float, what: str) -> Any:
         """Call a service from the sequence's thread, while the executor's brings the answer."""
         if not client.wait_for_service(timeout):
@@ -264,50 +246,36 @@ class Supervisor(BaseNode):
     def _on_pilot(self, message: PilotStatus) -> None:
         before, self._pilot = self._pilot, message
         self._heard += 1
-        if self._supervision.shadowing.is_set() and message.policy_hash != self._judged:
+        other = message.policy_hash != self._watch.judged
+        if self._supervision.shadowing.is_set() and other:
             self.say('another policy is served: the shadow phase begins anew')
-            self._judged = message.policy_hash
+            self._watch.judge(message.policy_hash)
             self._shadow.clear()
         left = before is not None and before.mode != message.mode != PilotStatus.MODE_POLICY
         if self._handed_over and left:
-            how = f'after {self._drove.seconds:.1f} s: {message.reason}'
-            self._lost.append(how)
+            how = f'after {self._watch.seconds:.1f} s: {message.reason}'
+            self._watch.lost.append(how)
             self.get_logger().warning(f'the policy lost the robot {how}')
 
     def _on_observation(self, message: Observation) -> None:
-        self._came += 1
-        self._steps.add_observation(message.step, to_rows(message.data, len(message.data))[0])
-        self._sum_up()
+        self._watch.add_observation(message.step, to_rows(message.data, len(message.data))[0])
 
     def _on_applied(self, message: Action) -> None:
-        action, self._step = np.frombuffer(message.data, np.float32), message.step
-        self._came += 1
+        action = np.frombuffer(message.data, np.float32)
+        self._watch.note_action(message.step)
         by_hand = message.source == Action.SOURCE_OPERATOR
         if self._supervision.shadowing.is_set() and not by_hand:
             self._shadow.add_driven(message.step, action)
         # Where a policy is to drive, all that it drives is the drive, and nothing else.
         by_policy = message.source == Action.SOURCE_POLICY
         if by_policy if self._settings.policy else self._supervision.driving.is_set():
-            self._counted += 1
-            self._steps.add_action(message.step, action)
-            self._sum_up()
-        if by_policy and self._settings.policy:
-            self._look_whether_judged(message.step)
-
-    def _look_whether_judged(self, step: int) -> None:
-        """Count and tell a step that a policy drove before it had passed its shadow phase."""
-        if not any(step in steps for steps in self._released):
-            self._unjudged += 1
+            self._watch.add_action(message.step, action)
+        ours = by_policy and self._settings.policy
+        if ours and not self._watch.look_whether_judged(message.step):
             self.get_logger().error(
                 'the policy drives without having passed its shadow phase: somebody released it',
                 throttle_duration_sec=5.0,
             )
-
-    def _sum_up(self) -> None:
-        """Add the steps that have become whole to the drive."""
-        rows = self._steps.take()
-        if rows is not None:
-            self._drove.add(rows)
 
     def _on_shadow(self, message: Action) -> None:
         if self._supervision.shadowing.is_set():
@@ -317,11 +285,11 @@ class Supervisor(BaseNode):
         """In the sequence's thread, at the end; whatever fails here, the node ends."""
         fault = self._supervision.fault
         self.exit_code = 1
-        self._catch_up()
+        self._watch.catch_up()
         try:
             self._write_figures()
             lost = self._supervision.recording_lost
-            self.exit_code = 1 if fault or lost or self._unjudged else 0
+            self.exit_code = 1 if fault or lost or self._watch.unjudged else 0
         except ConfigurationError as err:
             self.get_logger().error(str(err))
         finally:
@@ -329,18 +297,8 @@ class Supervisor(BaseNode):
                 self.get_logger().error(fault)
             self.finished = True
 
-    def _catch_up(self) -> None:
-        """Wait until the executor has taken what still waits of the drive."""
-        came, since = self._came, time.monotonic()
-        end = since + CATCH_UP
-        while time.monotonic() < min(end, since + CAUGHT_UP):
-            time.sleep(LOOK)
-            if self._came != came:
-                came, since = self._came, time.monotonic()
-
     def _write_figures(self) -> None:
-        figures = self._drove.figures()
-        missing = self._counted - (figures.steps if figures else 0)
+        figures, missing = self._watch.figures, self._watch.missing
         line = describe_drive(figures, missing)
         if line:
             self.say(line)
@@ -357,8 +315,8 @@ class Supervisor(BaseNode):
         if self._settings.policy:
             also['shadow'] = str(self._shadow.figures())
             also['shadow_passed'] = not self._shadow.reasons_to_refuse()
-            also['policy_lost'] = self._lost
-            also['unjudged_steps'] = self._unjudged
+            also['policy_lost'] = self._watch.lost
+            also['unjudged_steps'] = self._watch.unjudged
         write_drive(Path(self._output) / DRIVE, figures, **also)
 
 
