@@ -12,7 +12,6 @@ from h2o_ros.sim.comparison import ClosedLoop, Hand, OpenLoop, band_power, spect
 from h2o_ros.sim.fitting import Fit
 
 SIZE_INCHES = (11.0, 5.5)
-
 LABELS = ('theta (rad)', 'theta_dot (rad/s)', 'x (m)', 'x_dot (m/s)', 'torque (N·m)')
 COLOURS = {'virtual robot': 'C0', 'idealised simulator': 'C1', 'rates held': 'C7'}
 BANDS = ((0.3, 2.0), (2.0, 6.0), (6.0, 12.0), (12.0, 30.0), (30.0, 100.0))
