@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 
 from h2o_ros.robot.axis import Axis
+from h2o_ros.robot.balance import SOFT, BalanceController, Weights
 from h2o_ros.robot.can_frames import Frame, Frames
+from h2o_ros.robot.description import WHEEL_RADIUS
 from h2o_ros.robot.motor_settings import MotorSettings
+from h2o_ros.robot.safety_settings import SafetySettings
+from h2o_ros.sim.simulator import make_simulator
+from h2o_ros.task import load_task
 
 PERIOD = 0.005  # s
 FRAMES = Frames('0.6')
@@ -43,6 +48,36 @@ def test_wheels_that_turn_to_and_fro_are_none(hertz):
 def test_a_jump_is_told_once_and_not_as_a_drift():
     positions = np.where(np.arange(400) < 200, 0.0, 2.0)
     assert turning(positions, np.zeros(400)).events == ['encoder jumped by +2.00 rad']
+
+
+@pytest.mark.parametrize('weights', [Weights(), SOFT], ids=['usual', 'soft'])
+@pytest.mark.parametrize('model', ['standard', 'hard'])
+def test_frozen_encoders_are_found_before_the_robot_runs_away(model, weights):
+    task, frozen_at = load_task('standing_still'), 400
+    names, axis = task.observation_names, Axis(0, MotorSettings(), FRAMES)
+    robot = make_simulator(task, model, seed=0)
+    balance, held, speeds, found = BalanceController(task, weights), {}, [], None
+    for step in range(frozen_at + 4000):  # 20 s
+        observation = robot.observation.copy()
+        speed = float(observation[0, names.index('x_dot')])
+        if step < frozen_at:
+            held = {'x': observation[0, names.index('x')], 'x_dot': 0.0}
+        else:
+            speeds.append(abs(speed))
+            for name, value in held.items():
+                observation[0, names.index(name)] = value
+        encoder = {'Pos_Estimate': 1e-5 * (min(step, frozen_at) % 2), 'Vel_Estimate': 0.0}
+        axis.hear(Frame(0, 'Get_Encoder_Estimates', encoder), 1.0 + PERIOD * step)
+        if axis.events and found is None:
+            assert 'repeats itself under torque' in axis.events[0]
+            found = abs(speed)
+        action = balance.act(observation)
+        axis.torque = 0.5 * float(action[0, 0])
+        if robot.step(action).terminated[0]:
+            break
+    limit = SafetySettings().speed_limit * WHEEL_RADIUS
+    assert max(speeds) > 2.0 * limit, 'nothing would have been to be found'
+    assert found is not None and found < limit
 
 
 def heard(axis, now, **left_out):
