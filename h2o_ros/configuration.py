@@ -14,6 +14,7 @@ import yaml
 from h2o_ros.errors import ConfigurationError
 
 T = TypeVar('T')
+YAML_SUFFIXES = ('.yaml', '.yml')  # by which a file is told from a name
 
 
 def setting(default: Any, unit: str, text: str, **limits: Any) -> Any:

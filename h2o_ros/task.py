@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from h2o_ros import rewards
-from h2o_ros.configuration import build, read_yaml, setting
+from h2o_ros.configuration import YAML_SUFFIXES, build, read_yaml, setting
 from h2o_ros.errors import ConfigurationError
 
 UNITS = ('rad', 'rad/s', 'm', 'm/s', 'm/s^2', 'N·m', 'A', 'V', '1')
@@ -210,7 +210,7 @@ def contract_hash(contract: dict[str, Any]) -> str:
 def load_task(name_or_path: str | Path) -> Task:
     """Read a task by path, or by the name of a file in config/tasks."""
     path = Path(name_or_path)
-    if path.suffix not in ('.yaml', '.yml'):
+    if path.suffix not in YAML_SUFFIXES:
         path = find_task(str(name_or_path))
     mapping = read_yaml(path)
     task = build(Task, mapping, str(path))

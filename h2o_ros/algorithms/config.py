@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from h2o_ros.algorithms.settings import AlgorithmConfig
-from h2o_ros.configuration import build, read_yaml
+from h2o_ros.configuration import YAML_SUFFIXES, build, read_yaml
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.task import Task, share_folder, task_names
 
@@ -33,7 +33,7 @@ def load_config(
     `by_task` and the task's name, overrides.
     """
     path = Path(name_or_path)
-    if path.suffix not in ('.yaml', '.yml'):
+    if path.suffix not in YAML_SUFFIXES:
         path = share_folder('config/algorithms') / f'{name_or_path}.yaml'
         if not path.is_file():
             raise ConfigurationError(

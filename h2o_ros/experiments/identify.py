@@ -13,6 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from h2o_ros.configuration import YAML_SUFFIXES
 from h2o_ros.data.dataset import load_bags
 from h2o_ros.data.demonstration import chosen_bags
 from h2o_ros.errors import ConfigurationError, exit_code_of
@@ -82,7 +83,7 @@ def _rate(text: str) -> float:
 
 def _run(options: argparse.Namespace) -> None:
     # Before minutes of fitting.
-    output = output_file('--output', options.output, ('.yaml', '.yml'), SMALL)
+    output = output_file('--output', options.output, YAML_SUFFIXES, SMALL)
     pictures = prepare_output_folder(options.pictures, SMALL) if options.pictures else None
     recording = read(options)
     start = load_parameters(options.start, options.robot)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from h2o_ros.configuration import YAML_SUFFIXES
 from h2o_ros.report.evaluation import EpisodeFigures
 from h2o_ros.report.output import write_whole
 from h2o_ros.report.text import format_duration, format_size, format_unit
@@ -109,7 +110,7 @@ def _from_anywhere(name: str, value: str | int) -> str | int:
     if name == 'bag':
         bags = [Path(bag.strip()) for bag in value.split(',')]
         return ','.join(str(bag.absolute() if bag.exists() else bag) for bag in bags)
-    return str(Path(value).absolute()) if value.endswith(('.yaml', '.yml')) else value
+    return str(Path(value).absolute()) if value.endswith(YAML_SUFFIXES) else value
 
 
 def final_figures(summary: RunSummary) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from h2o_ros.configuration import build, read_yaml, setting
+from h2o_ros.configuration import YAML_SUFFIXES, build, read_yaml, setting
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.task import share_folder
 
@@ -106,7 +106,7 @@ def model_help() -> str:
 
 def check_model(robot: str, model: str) -> None:
     """Refuse a model that a robot does not have, and the path of a YAML file that is none."""
-    if model.endswith(('.yaml', '.yml')):
+    if model.endswith(YAML_SUFFIXES):
         if (robot_folder(robot) / VIRTUAL_ROBOT).is_file():
             load_parameters(model, robot)
         else:
@@ -124,7 +124,7 @@ def load_parameters(name_or_path: str | Path, robot: str = 'wheel_legged') -> Ro
     it.
     """
     path = Path(name_or_path)
-    if path.suffix not in ('.yaml', '.yml'):
+    if path.suffix not in YAML_SUFFIXES:
         path = robot_folder(robot) / f'{name_or_path}.yaml'
         check_model(robot, str(name_or_path))
     mapping = read_yaml(path)

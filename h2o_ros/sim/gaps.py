@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from h2o_ros.configuration import build, read_yaml, setting
+from h2o_ros.configuration import YAML_SUFFIXES, build, read_yaml, setting
 from h2o_ros.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ class Gap:
 
 
 NONE = 'none'
-FILES = ('.yaml', '.yml')
 NO_GAP = Gap()
 # The paper's degree of each; its figure 3 states none for velocity_offset.
 DEGREES = {'gravity': 2.0, 'friction': 0.3, 'joint_noise': 1.0, 'velocity_offset': 0.05}
@@ -67,7 +66,7 @@ def gap_names() -> list[str]:
 
 def find_gap(text: str) -> Gap:
     """Return the gap that a text states; ConfigurationError in one line where it states none."""
-    if text.endswith(FILES):
+    if text.endswith(YAML_SUFFIXES):
         return build(Gap, read_yaml(text), text)
     if text == NONE:
         return NO_GAP
@@ -107,7 +106,7 @@ def canonical_gap(text: str) -> str:
     ConfigurationError as find_gap.
     """
     gap = find_gap(text)
-    return text if text.endswith(FILES) else gap_text(gap)
+    return text if text.endswith(YAML_SUFFIXES) else gap_text(gap)
 
 
 def gap_of(simulated_in: Mapping[str, Any]) -> str:

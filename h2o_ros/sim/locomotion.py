@@ -13,7 +13,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from h2o_ros.configuration import build, read_yaml, setting
+from h2o_ros.configuration import YAML_SUFFIXES, build, read_yaml, setting
 from h2o_ros.errors import ConfigurationError, SimulationError
 from h2o_ros.robot.description import SIMULATOR, robot_folder
 from h2o_ros.sim.gymnasium_models import compile_model, find_model
@@ -151,7 +151,7 @@ class Locomotion:
 def make_locomotion(task: Task, model: str, batch: int) -> Locomotion:
     """Make N robots; 'simulator' and 'standard' are the same model, the gap is put on top."""
     folder = robot_folder(task.robot)
-    named = model.endswith(('.yaml', '.yml'))
+    named = model.endswith(YAML_SUFFIXES)
     path = Path(model) if named else folder / 'standard.yaml'
     if not named and model != SIMULATOR:
         path = folder / f'{model}.yaml'

@@ -45,12 +45,8 @@ class Remade:
     @cached_property
     def spread(self) -> np.ndarray:
         """Standard deviation of what really changed in one step, (O,)."""
-        return change_of(self.rows).std(0)
-
-
-def change_of(rows: Transitions) -> np.ndarray:
-    """Return what changed in each step, (N, O) float64."""
-    return rows.next_observation.astype(np.float64) - rows.observation
+        change = self.rows.next_observation.astype(np.float64) - self.rows.observation
+        return change.std(0)
 
 
 def remake(task: Task, recorded: Transitions, most: int, gap: str = 'none') -> Remade:
