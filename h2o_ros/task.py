@@ -134,6 +134,13 @@ class Task:
         return [entry.name for entry in self.action]
 
     @property
+    def without_sources(self) -> list[str]:
+        """Names of the fields that no robot's topics tell; with any, there is no such robot."""
+        fields = [(entry.name, entry.sources) for entry in self.observation]
+        fields += [(entry.name, entry.sources) for entry in self.action]
+        return [name for name, sources in fields if not sources]
+
+    @property
     def period(self) -> float:
         """Seconds between two control steps."""
         return 1.0 / self.rate

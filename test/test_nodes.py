@@ -147,7 +147,7 @@ def check_files(output, text):
         assert (output / name).stat().st_size > 0
         assert name in text
     learner = [line for line in text.splitlines() if 'learner' in line and '| ' in line]
-    assert any('next: h2o export-onnx' in line for line in learner)
+    assert any('deploy_robot.launch.py policy:=' in line for line in learner)
     Policy.load(output / 'policy.safetensors').check_contract(TASK)
 
 

@@ -140,8 +140,8 @@ def test_onnx_acts_alike(policy, tmp_path):
     runtime = pytest.importorskip('onnxruntime')
     source, target = tmp_path / 'policy.safetensors', tmp_path / 'policy.onnx'
     policy.save(source)
-    # as a finished run's summary tells one to
-    command, *words = shlex.split(next_command(True, None, source))
+    # as the summary of a finished run without a robot tells one to
+    command, *words = shlex.split(next_command(True, None, source, on_robot=False))
     assert (command, cli.main(words)) == ('h2o', 0)
     session = runtime.InferenceSession(target, providers=['CPUExecutionProvider'])
     (action,) = session.run(['action'], {'observation': OBSERVATION})

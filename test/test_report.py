@@ -366,10 +366,17 @@ def test_every_file_is_named_with_its_size_and_purpose(tmp_path):
         assert ' '.join(row[:2]) == format_size((tmp_path / row[2]).stat().st_size)
 
 
-def test_the_next_command_is_resume_export_or_start(tmp_path, monkeypatch):
+def test_the_next_command_is_deploy_export_resume_or_start(tmp_path, monkeypatch):
     monkeypatch.setenv('PATH', str(tmp_path))
     checkpoint, policy = tmp_path / 'my run' / 'checkpoint', tmp_path / 'policy.safetensors'
-    assert next_command(True, checkpoint, policy) == (
+    deploy = 'h2o launch deploy_robot.launch.py'
+    assert next_command(True, checkpoint, policy) == f'{deploy} policy:={policy}'
+    other = {'task': 'moving_straight', 'seed': 3}
+    for launched in (True, False):
+        assert next_command(True, checkpoint, policy, other, launched) == (
+            f'{deploy} task:=moving_straight policy:={policy}'
+        )
+    assert next_command(True, checkpoint, policy, on_robot=False) == (
         f'h2o export-onnx {policy} {tmp_path / "policy.onnx"}'
     )
     assert next_command(False, checkpoint, policy) == (

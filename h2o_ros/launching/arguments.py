@@ -29,11 +29,9 @@ def check_training(arguments: dict[str, Any]) -> None:
 def load_robot_task(name: str) -> Task:
     """Read a task that nodes of a robot are to run; refuse one that no robot's topics tell."""
     task = load_task(name)
-    unseen = [field.name for field in task.observation if not field.sources]
-    unseen += [field.name for field in task.action if not field.sources]
-    if unseen:
+    if task.without_sources:
         raise ConfigurationError(
-            f'task {task.name}: {", ".join(unseen)}: no sources, so no robot has these fields; '
-            'train on it by train_sim.launch.py'
+            f'task {task.name}: {", ".join(task.without_sources)}: no sources, so no robot has '
+            'these fields; train on it by train_sim.launch.py'
         )
     return task

@@ -215,6 +215,7 @@ class RunReport:
                 policy if policy.exists() else None,
                 self._arguments,
                 self._launched,
+                not self._task.without_sources,
             ),
         )
 

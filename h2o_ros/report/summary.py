@@ -61,26 +61,33 @@ def next_command(
     policy: Path | None,
     arguments: Mapping[str, str | int] | None = None,
     launched: bool = True,
+    on_robot: bool = True,
 ) -> str:
-    """Return the command that goes on from here: resume, export, or start again.
+    """Return the command that goes on from here: deploy, export, resume, or start again.
 
     arguments: those that a resumed run must be given again. launched: by train_sim.launch.py, not
-    by `h2o train`. Where ROS's own command line is installed, its launch is named.
+    by `h2o train`. on_robot: whether the task has a robot to deploy on; else the policy is
+    exported. Where ROS's own command line is installed, its launch is named.
     """
+    words: Mapping[str, Any] = arguments or {}
     if finished and policy is not None:
-        target = policy.with_suffix('.onnx')
-        return f'h2o export-onnx {shlex.quote(str(policy))} {shlex.quote(str(target))}'
-    if not finished and checkpoint is not None:
-        words = {'resume': checkpoint, **(arguments or {})}
-        return _training_command(words, launched)
-    return _training_command({}, launched)
-
-
-def _training_command(words: Mapping[str, Any], launched: bool) -> str:
-    form, command = '--{} {}', 'h2o train'
+        if not on_robot:
+            target = policy.with_suffix('.onnx')
+            return f'h2o export-onnx {shlex.quote(str(policy))} {shlex.quote(str(target))}'
+        task = {'task': words['task']} if 'task' in words else {}
+        return _launch_command('deploy_robot.launch.py', {**task, 'policy': policy})
+    words = {'resume': checkpoint, **words} if not finished and checkpoint is not None else {}
     if launched:
-        launch = 'ros2 launch h2o_ros' if shutil.which('ros2') else 'h2o launch'
-        form, command = '{}:={}', f'{launch} train_sim.launch.py'
+        return _launch_command('train_sim.launch.py', words)
+    return _command('h2o train', '--{} {}', words)
+
+
+def _launch_command(file_name: str, words: Mapping[str, Any]) -> str:
+    launch = 'ros2 launch h2o_ros' if shutil.which('ros2') else 'h2o launch'
+    return _command(f'{launch} {file_name}', '{}:={}', words)
+
+
+def _command(command: str, form: str, words: Mapping[str, Any]) -> str:
     given = [form.format(name, shlex.quote(str(value))) for name, value in words.items()]
     return ' '.join([command, *given])
 
