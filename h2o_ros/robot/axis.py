@@ -158,24 +158,32 @@ class Axis:
 
     def faults(self, now: float, armed: bool) -> list[str]:
         """Say in plain sentences what is wrong now, and what was since the last arming."""
-        settings, beat, found = self._settings, self.heartbeat, list(self.events)
-        if now - beat.time > settings.heartbeat_timeout:
-            found.append(f'no heartbeat {_since(now - beat.time)}')
+        return [f'{self.name}: {text}' for text in self._silence(now) + self._troubles(now, armed)]
+
+    def _silence(self, now: float) -> list[str]:
+        """Name the cyclic messages, but for the heartbeat, that are overdue."""
+        settings, found = self._settings, []
         if now - self.encoder.time > settings.encoder_timeout:
             found.append(f'no encoder frame {_since(now - self.encoder.time)}')
-        errors = self.errors(() if armed else (WATCHDOG,))
-        if errors:
-            found.append(', '.join(errors))
-        if armed and beat.state != CLOSED_LOOP:
-            found.append('has disarmed itself')
-        found += self._supply_and_heat()
         if settings.firmware == '0.6':
             found += [
                 f'no {what} {_since(now - self._told[name])}'
                 for name, what in STATUS.items()
                 if now - self._told[name] > settings.status_timeout
             ]
-        return [f'{self.name}: {text}' for text in found]
+        return found
+
+    def _troubles(self, now: float, armed: bool) -> list[str]:
+        """Say what the motor's messages tell, and what happened since the last arming."""
+        beat, found = self.heartbeat, list(self.events)
+        if now - beat.time > self._settings.heartbeat_timeout:
+            found.append(f'no heartbeat {_since(now - beat.time)}')
+        errors = self.errors(() if armed else (WATCHDOG,))
+        if errors:
+            found.append(', '.join(errors))
+        if armed and beat.state != CLOSED_LOOP:
+            found.append('has disarmed itself')
+        return found + self._supply_and_heat()
 
     def _supply_and_heat(self) -> list[str]:
         settings, found = self._settings, []
@@ -224,9 +232,8 @@ class Axis:
                 f'{self.name}: is not idle (axis state {self.heartbeat.state}); '
                 'stop what else drives it'
             )
-        told = ('no encoder frame', *(f'no {text} ' for text in STATUS.values()))
-        rest = [f for f in self.faults(now, armed=False) if not any(part in f for part in told)]
-        return found + rest
+        # What is silent was told above, by how often it was heard.
+        return found + [f'{self.name}: {text}' for text in self._troubles(now, armed=False)]
 
     def _wrong_generation(self, counts: dict[str, int]) -> list[str]:
         """Find frames of the other firmware generation, or missing ones of this."""
