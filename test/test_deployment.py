@@ -196,9 +196,9 @@ def test_learning_goes_on_while_a_policy_drives(run, balancing, checkpoint, tmp_
     assert drive['seconds'] == pytest.approx(20.0, abs=3.0)
     after = output / 'learning' / 'checkpoint.safetensors'
     document, arrays = tensor_file.unpack(KIND, after.read_bytes(), str(after), ValueError, '')
-    assert document['updates'] > 64
+    assert document['updates'] > 64, text
     robot, observations = arrays['added_real'], arrays['added_real'][:, :4]
-    assert len(robot) >= 2000  # of 20 s at 200 Hz
+    assert len(robot) >= 2000, text  # of 20 s at 200 Hz
     assert np.isfinite(robot).all()
     assert np.abs(observations[:, 0]).max() < 0.5  # rad: the robot stood
 

@@ -18,7 +18,7 @@ from h2o_ros.experiments.catalogue import (
     own,
 )
 from h2o_ros.experiments.cells import Cell, canonical, configuration, digest_of_recipe, recipe
-from h2o_ros.experiments.figures import curves_figure, curves_of, lines_to_draw
+from h2o_ros.experiments.figures import colours_of, curves_figure, curves_of, lines_to_draw
 from h2o_ros.experiments.grid import Grid
 from h2o_ros.experiments.output import write_all
 from h2o_ros.experiments.results import Results, write_rows
@@ -152,6 +152,22 @@ def test_every_run_is_in_a_panel_and_every_colour_has_its_name():
     drawn = {line.get_label() for axes in panels for line in axes.get_lines()}
     assert named == drawn == {'H2O', 'DARC', 'CQL', 'DARC+', 'SAC'}
     assert [axes.get_xlabel() for axes in panels] == ['thousand updates'] * 3
+
+
+def test_an_algorithm_has_one_colour_in_every_picture():
+    pictures = [
+        find_experiment(name).head[labels:] for name, labels in (('table1', 2), ('table2', 1))
+    ]
+    pictures += [find_experiment('figure6').head[1:], ('h2o', 'sac', 'darc', 'mine')]
+    seen = {}
+    for names in pictures:
+        colours = colours_of(names)
+        assert len(set(colours)) == len(names)
+        for name, colour in zip(names, colours, strict=True):
+            name = {'h2o': 'H2O', 'sac': 'SAC', 'darc': 'DARC'}.get(name, name)
+            if name in ('SAC', 'CQL', 'DARC', 'DARC+', 'H2O'):
+                assert seen.setdefault(name, colour) == colour
+    assert len(seen) == 5
 
 
 def test_curves_are_taken_where_every_run_was_evaluated():

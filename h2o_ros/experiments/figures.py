@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from h2o_ros.experiments.catalogue import Experiment, Line
+from h2o_ros.experiments.catalogue import BASELINES, NAMES, Experiment, Line
 from h2o_ros.experiments.cells import Cell, canonical
 from h2o_ros.experiments.gap_figure import draw_gap
 from h2o_ros.experiments.grid import Grid
@@ -23,6 +23,7 @@ from h2o_ros.experiments.tables import final_rows
 COLOURS = (
     '#767676', '#009E73', '#E69F00', '#CC79A7', '#0072B2', '#D55E00', '#56B4E9', '#5B3A1E',
 )  # fmt: skip
+OWN_COLOURS = dict(zip((NAMES[name] for name in BASELINES), COLOURS, strict=False))
 MANY = 3  # seeds from which a band says more than a line each
 PANELS_ACROSS = 3
 
@@ -32,7 +33,7 @@ def draw_amounts(experiment: Experiment, results: Results, grid: Grid, path: Pat
     figure, axes = new_figure(7.5, 4.8)
     drawn = False
     names = experiment.head[1:]
-    for column, (name, colour) in enumerate(zip(names, COLOURS[1::3], strict=False)):
+    for column, (name, colour) in enumerate(zip(names, colours_of(names), strict=True)):
         points = []
         for _, entries in experiment.lines:
             cell = entries[column].cell
@@ -73,7 +74,7 @@ def curves_figure(experiment: Experiment, results: Results, steps: int) -> Figur
     panels = figure.subplots(down, across, squeeze=False, sharex=True).ravel()
     for axes, (labels, entries) in zip(panels, lines, strict=False):
         names = experiment.head[-len(entries) :]
-        for entry, name, colour in zip(entries, names, itertools.cycle(COLOURS), strict=False):
+        for entry, name, colour in zip(entries, names, colours_of(names), strict=True):
             _curve(axes, *curves_of(entry.cell, results, steps), name, colour)
         axes.set_title(', '.join(labels), fontsize=10)
         axes.grid(alpha=0.3)
@@ -117,6 +118,13 @@ def curves_of(cell: Cell, results: Results, steps: int) -> tuple[np.ndarray, np.
     found = [{row.update: row.return_mean for row in results.curve(run)} for run in runs]
     shared = sorted(set.intersection(*map(set, found))) if found else []
     return np.array(shared), np.array([[curve[u] for u in shared] for curve in found])
+
+
+def colours_of(names: Sequence[str]) -> list[str]:
+    """Return a colour for each: its own, in every picture, or one that is left."""
+    own = [OWN_COLOURS.get(NAMES.get(name, name)) for name in names]
+    left = itertools.cycle([colour for colour in COLOURS if colour not in own])
+    return [colour or next(left) for colour in own]
 
 
 def deviation(returns: np.ndarray) -> np.ndarray:
