@@ -12,6 +12,8 @@ from h2o_ros.algorithms.config import algorithm_names, load_config
 from h2o_ros.algorithms.settings import ADDED
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.errors import CheckpointError
+from h2o_ros.nodes.training import NewestSteps, TrainingThread
+from h2o_ros.pacing import PaceMaker
 from h2o_ros.sim.gaps import simulation
 from h2o_ros.task import load_task
 from h2o_ros.transitions import Transitions
@@ -206,6 +208,21 @@ def test_a_running_robots_transitions_are_learned_from_and_kept(tmp_path):
     assert straight.policy().to_bytes() == resumed.policy().to_bytes()
     with pytest.raises(ValueError, match='no real transitions'):
         trainer_of('sac', real=False).add_real(transitions(10))
+
+
+def test_what_came_from_the_robot_before_the_end_is_kept():
+    trainer = trainer_of('h2o')
+    pace, ends = PaceMaker(1, 0, 1.0, 64, 512, 200), []
+    thread = TrainingThread(
+        trainer, pace, 200, NewestSteps(), lambda: None, lambda complete: ends.append(complete)
+    )
+    thread.receive_real(transitions(50, 5))
+    thread.stop()  # as while a chunk of updates is made on a machine that is busy
+    thread.receive_real(transitions(30, 6))
+    thread.start()
+    thread.join(10.0)
+    assert ends == [False] and thread.error is None
+    assert len(trainer.real) == 380
 
 
 @pytest.mark.parametrize('name', ONE_OF_EACH)

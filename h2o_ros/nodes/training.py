@@ -92,6 +92,7 @@ class TrainingThread(threading.Thread):
         try:
             while not self._stopping.is_set() and not self._complete():
                 self._turn()
+            self._take_from_robot()  # what came during a last, long chunk: real steps are scarce
             self._when_done(self._complete())
         except BaseException as err:  # handed to the main thread, which ends the node
             self.error = err
@@ -109,10 +110,13 @@ class TrainingThread(threading.Thread):
             rows = self._inbox.popleft()
             self._trainer.add_simulated(rows)
             self._newest.add(rows)
-        while self._from_robot:
-            self._trainer.add_real(self._from_robot.popleft())
+        self._take_from_robot()
         if count:
             self._trainer.update(count)
             self._trainer.check()
             self._pace.note_updated(self._trainer.updates)
             self._after_chunk()
+
+    def _take_from_robot(self) -> None:
+        while self._from_robot:
+            self._trainer.add_real(self._from_robot.popleft())
