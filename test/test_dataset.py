@@ -264,6 +264,16 @@ def test_actions_beyond_the_limits_are_clipped_and_counted(tmp_path):
     np.testing.assert_allclose(dataset.transitions.reward, [21.0, 20.9999, 25.9996], rtol=1e-6)
 
 
+def test_an_action_that_is_only_rounded_to_float32_is_not_clipped(tmp_path):
+    source = Source('command', 'geometry_msgs/msg/TwistStamped', 'twist.linear.x')
+    torque = dataclasses.replace(TASK.action[0], sources=(source,))
+    task = dataclasses.replace(TASK, action=(torque,))
+    columns = dict.fromkeys(TASK.observation_names, np.zeros(4))
+    columns['torque'] = np.array([0.1, 3.5, 0.3, 0.0])
+    write_columns(tmp_path / 'bag', columns, stamps(range(4)), task, {})
+    assert load_bags(tmp_path / 'bag', task).report.clipped == 1
+
+
 @pytest.mark.parametrize(
     ('value', 'name'), [(np.nan, 'nan'), (np.inf, 'inf'), (1e300, r'\d.*e\+30\d')]
 )

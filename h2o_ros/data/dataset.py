@@ -178,7 +178,7 @@ def _load(path: Path, task: Task, backend: str | None) -> BagDataset:
         incomplete=int((~steps.observed & ~steps.duplicate).sum()),
         down=down,
         unarmed=int((~steps.armed & steps.observed).sum()),
-        clipped=int((steps.action[rows] != transitions.action).sum()),
+        clipped=int((steps.action[rows].astype(np.float32) != transitions.action).sum()),
         interventions=count_interventions(steps.source),
         rate=steps.rate,
         duration=len(rows) / steps.rate,
