@@ -670,3 +670,19 @@ def test_a_run_that_began_in_an_older_version_keeps_its_evaluations():
     older, newer = evaluations_from_series(series, horizon=1000)
     assert older.survived.tolist() == [1, 0]
     assert newer.survived.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize('rows', [1, 3, 5])
+def test_a_run_whose_evaluation_was_torn_goes_on_without_it(tmp_path, rows):
+    first, _ = report(tmp_path)
+    (tmp_path / 'checkpoint.safetensors').touch()
+    first.evaluation(evaluation(40, [1.0, 2.0], [10, 20]))
+    first.evaluation(evaluation(50, [10.0, 20.0], [6000, 1]))
+    finish(first, 50)
+    path = tmp_path / 'progress.csv'
+    lines = path.read_text().splitlines(keepends=True)
+    torn = [n for n, line in enumerate(lines) if line.startswith('50,episode/')][0] + rows
+    path.write_text(''.join(lines[:torn]))
+    second, _ = report(tmp_path, first_update=100)
+    assert second.last_evaluation.update == 40
+    second._lock.close()

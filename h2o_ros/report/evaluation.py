@@ -56,7 +56,7 @@ def evaluations_from_series(series: Series, horizon: int) -> list[EpisodeFigures
     """Return the evaluations that a progress.csv tells of, one row an episode.
 
     horizon: control steps; older files tell the lengths alone, and those that took so many count
-    as survived.
+    as survived. An evaluation is left out that a kill or a full disk tore while it was written.
     """
     if 'episode/returns' not in series:
         return []
@@ -65,6 +65,8 @@ def evaluations_from_series(series: Series, horizon: int) -> list[EpisodeFigures
         values = {name: _at(series, f'episode/{name}', update) for name in PER_EPISODE}
         if not len(values['survived']):  # a run may have begun in an older version
             values['survived'] = values['lengths'] >= horizon
+        if {len(each) for each in values.values()} - {0, len(values['lengths'])}:
+            continue
         found.append(EpisodeFigures(int(update), **values))
     return found
 
