@@ -50,6 +50,7 @@ def check(dataset, values, used=slice(None, -1)):
         ('plain.txt', {}, None),
         ('comma.csv', {'delimiter': ',', 'header': 'a,b,c,d,e,f', 'comments': ''}, None),
         ('semicolon.csv', {'delimiter': ';', 'header': 'commented'}, ';'),
+        ('spreadsheet.csv', {'delimiter': ',', 'encoding': 'utf-8-sig'}, None),
     ],
 )
 def test_text_round_trip(tmp_path, name, text, delimiter):

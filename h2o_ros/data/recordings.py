@@ -20,6 +20,7 @@ from h2o_ros.task import Task, load_task
 START = 1_000_000_000  # ns, stamp of the first row; zero would read as a stamp never set
 BREAK = 1_000_000_000  # ns, pause behind a row that is marked done
 IGNORED = '-'
+ENCODING = 'utf-8-sig'  # a mark at the start, as of a spreadsheet's text, is no part of it
 COLUMN = re.compile(r'^([\w-]+)(?:=([^\[\]]+)(?:\[(\d+)\])?)?$')
 
 
@@ -84,14 +85,14 @@ def check_columns(names: list[str], task: Task) -> None:
 def read_text(path: Path, names: list[str], delimiter: str | None) -> dict[str, np.ndarray]:
     """Read text in columns; one line of titles at the top is passed over."""
     try:
-        with path.open(encoding='utf-8') as lines:
+        with path.open(encoding=ENCODING) as lines:
             first = next((line for line in lines if line.strip() and line[0] != '#'), '')
         if not first:
             raise BagError(f'{path}: holds no rows; record it again')
         if delimiter is None and ',' in first:
             delimiter = ','
         titles = _is_title(first, delimiter)
-        with path.open(encoding='utf-8') as lines:
+        with path.open(encoding=ENCODING) as lines:
             rows = (line for line in lines if line.strip() and line[0] != '#')
             if titles:
                 next(rows)
