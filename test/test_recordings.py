@@ -161,6 +161,34 @@ def test_files_that_do_not_fit(tmp_path):
         import_recording(file, NAMES, TASK, tmp_path / 'bag')
 
 
+@pytest.mark.parametrize(
+    ('column', 'message'),
+    [
+        (np.array([b'up', b'down']), r'dataset theta holds \|S4, expected numbers'),
+        (np.zeros(2, complex), 'dataset theta holds complex128, expected numbers'),
+        (np.zeros(0), 'dataset theta holds no rows'),
+    ],
+)
+def test_hdf5_without_numbers_is_refused(tmp_path, column, message):
+    with h5py.File(tmp_path / 'r.h5', 'w') as file:
+        for name in NAMES:
+            file[name] = column if name == 'theta' else np.zeros(2)
+    names = ['theta', *(name for name in NAMES if name != 'theta')]
+    with pytest.raises(BagError, match=message):
+        import_recording(tmp_path / 'r.h5', names, TASK, tmp_path / 'bag')
+    with pytest.raises(BagError, match=message):
+        import_recording(tmp_path / 'r.h5', names, TASK, tmp_path / 'bag', dataset='theta')
+
+
+def test_time_in_nanoseconds_is_refused(tmp_path):
+    values = table()
+    values[:, 5] = 1.7e18 + 5e9 * np.arange(len(values))
+    np.savetxt(tmp_path / 'r.txt', values)
+    with pytest.raises(BagError, match=r'column time goes on for 1.45e\+11 s; give it in seconds'):
+        import_recording(tmp_path / 'r.txt', [*NAMES[:-1], 'time'], TASK, tmp_path / 'bag')
+    assert not (tmp_path / 'bag').exists()
+
+
 def test_rate_other_than_the_tasks_is_refused_by_the_loader(tmp_path):
     np.savetxt(tmp_path / 'r.txt', table())
     import_recording(tmp_path / 'r.txt', NAMES, TASK, tmp_path / 'bag', rate=100.0)

@@ -19,6 +19,7 @@ from h2o_ros.task import Task, load_task
 
 START = 1_000_000_000  # ns, stamp of the first row; zero would read as a stamp never set
 BREAK = 1_000_000_000  # ns, pause behind a row that is marked done
+LONGEST = 1e9  # s, of a recording; more does not fit into stamps
 IGNORED = '-'
 ENCODING = 'utf-8-sig'  # a mark at the start, as of a spreadsheet's text, is no part of it
 COLUMN = re.compile(r'^([\w-]+)(?:=([^\[\]]+)(?:\[(\d+)\])?)?$')
@@ -167,7 +168,13 @@ def _dataset(file, name: str, path: Path) -> np.ndarray:
     )
     if name.strip('/') not in found:
         raise BagError(f'{path}: has no dataset {name!r}; it holds {", ".join(found) or "none"}')
-    return file[name][()]
+    kind = file[name].dtype
+    if kind.kind not in 'biuf':
+        raise BagError(f'{path}: dataset {name} holds {kind}, expected numbers; choose another')
+    values = file[name][()]
+    if not np.size(values):
+        raise BagError(f'{path}: dataset {name} holds no rows; record it again')
+    return values
 
 
 def time_line(table: dict[str, np.ndarray], rate: float, where: Path) -> np.ndarray:
@@ -179,6 +186,10 @@ def time_line(table: dict[str, np.ndarray], rate: float, where: Path) -> np.ndar
             row = int(np.flatnonzero(np.diff(seconds) <= 0)[0]) + 1
             raise BagError(
                 f'{where}: column time does not grow in row {row}; split the file there'
+            )
+        if seconds[-1] > LONGEST:
+            raise BagError(
+                f'{where}: column time goes on for {seconds[-1]:.3g} s; give it in seconds'
             )
         stamps = np.rint(seconds * 1e9).astype(np.int64)
     else:
