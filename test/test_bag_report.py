@@ -80,6 +80,8 @@ def test_another_task_reads_the_same_bag(takes, tmp_path, capsys):
         (['/nowhere/bag'], '/nowhere/bag: there is no such bag or folder'),
         (['{takes}', '--task', 'dancing'], "task 'dancing' is unknown"),
         (['{takes}', '--picture', '/dev/null/x.png'], '/dev/null/x.png: cannot be written'),
+        (['{takes}', '--picture', 'x.txt'], '--picture x.txt: expected the name of a .png file'),
+        (['{takes}', '--picture', 'here'], '--picture here: expected the name of a .png file'),
     ],
 )
 def test_a_mistake_is_one_line(takes, words, expected, capsys):

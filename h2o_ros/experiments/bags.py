@@ -10,7 +10,7 @@ import numpy as np
 from h2o_ros.data.bags import Bag
 from h2o_ros.data.inspection import Inspection, inspect_bag
 from h2o_ros.data.takes import takes_in
-from h2o_ros.errors import BagError
+from h2o_ros.errors import BagError, ConfigurationError
 from h2o_ros.report.bag_picture import draw_bags
 from h2o_ros.report.bag_report import DRIVERS, BagFigures, TopicRow, format_bags, usable
 from h2o_ros.task import Task, load_task, task_names
@@ -44,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
         raise BagError(f'{", ".join(missing)}: there is no such bag or folder; check the path')
+    if Path(options.picture).suffix != '.png':
+        raise ConfigurationError(f'--picture {options.picture}: expected the name of a .png file')
     task = load_task(options.task) if options.task else task_of(paths)
     figures = [figures_of(path, task) for path in paths]
     print(format_bags(figures, task))
