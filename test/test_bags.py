@@ -106,6 +106,8 @@ def test_writer_keeps_metadata_and_pack_keeps_everything(tmp_path, capsys):
     pack_bag(path, tmp_path / 'packed', level=3)
     assert pack([str(path), str(tmp_path / 'packed')]) == 2
     assert 'packed: exists already' in capsys.readouterr().err
+    assert pack([str(path), str(path / 'metadata.yaml' / 'packed')]) == 2
+    assert 'metadata.yaml/packed: cannot be written' in capsys.readouterr().err
     assert sorted(f.name for f in (tmp_path / 'packed').iterdir()) == [
         'metadata.yaml',
         'packed.mcap.zstd',

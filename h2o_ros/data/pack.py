@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from h2o_ros.data.bags import Bag
+from h2o_ros.data.bags import Bag, TopicMessages
 from h2o_ros.data.compression import compress
 from h2o_ros.data.rosbags_backend import typestore_for
 from h2o_ros.errors import BagError, exit_code_of
@@ -28,6 +29,18 @@ def pack_bag(source: str | Path, target: str | Path, level: int = 19) -> None:
     with Bag(source) as bag:
         content = bag.read(bag.topics)
         metadata = bag.metadata
+    try:
+        _write(path, content, metadata, level)
+    except OSError as err:
+        raise BagError(
+            f'{path}: cannot be written ({err.strerror}); make room on its disk or choose another '
+            'folder'
+        ) from err
+
+
+def _write(
+    path: Path, content: Mapping[str, TopicMessages], metadata: Mapping[str, str], level: int
+) -> None:
     writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
     for key, value in metadata.items():
         writer.set_custom_data(key, value)
