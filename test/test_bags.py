@@ -118,6 +118,23 @@ def test_writer_keeps_metadata_and_pack_keeps_everything(tmp_path, capsys):
             assert contents(bag) == expected()
 
 
+def test_packing_what_a_killed_recorder_left_says_that_its_end_is_missing(tmp_path, capsys):
+    path = tmp_path / 'bag'
+    with BagWriter(path, TYPES) as writer:
+        for topic, stamp, raw in ENTRIES:
+            writer.write(topic, stamp, raw)
+            writer.flush()
+    (path / 'metadata.yaml').unlink()
+    (storage,) = path.iterdir()
+    storage.write_bytes(storage.read_bytes()[: storage.stat().st_size // 3])
+    assert pack([str(path), str(tmp_path / 'packed')]) == 0
+    with Bag(tmp_path / 'packed') as bag:
+        kept = sum(len(messages) for _, messages in contents(bag).values())
+    said = capsys.readouterr().err
+    assert 0 < kept < len(ENTRIES)
+    assert said.startswith(f'warning: {path}: {kept} messages could be read; bag.mcap ends at')
+
+
 def test_writer_refuses(tmp_path):
     (tmp_path / 'bag').mkdir()
     with pytest.raises(BagError, match='bag: exists already'):

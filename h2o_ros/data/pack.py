@@ -29,6 +29,8 @@ def pack_bag(source: str | Path, target: str | Path, level: int = 19) -> None:
     with Bag(source) as bag:
         content = bag.read(bag.topics)
         metadata = bag.metadata
+        if bag.warning:
+            print(f'warning: {bag.warning}', file=sys.stderr)
     try:
         _write(path, content, metadata, level)
     except OSError as err:
