@@ -608,6 +608,22 @@ def test_the_command_shows_and_refuses(folder, capsys):
         assert said in error
 
 
+def test_a_folder_that_cannot_be_written_is_told_of_before_the_first_step(
+    folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(dataset, 'make', lambda *_: pytest.fail('steps were taken'))
+    (tmp_path / 'file').touch()
+    for words in (
+        ['make', 'halfcheetah-random-v2', '--output', str(tmp_path / 'file')],
+        ['make', 'halfcheetah-medium-replay-v2', '--runs', str(tmp_path / 'file')],
+        ['train', 'halfcheetah', '--runs', str(tmp_path / 'file')],
+    ):
+        assert cli.main(['dataset', *words]) == 2, words
+        error = capsys.readouterr().err
+        assert error.count('\n') == 1
+        assert f'{tmp_path}/file is a file; choose another output folder' in error
+
+
 def test_what_cannot_be_shown_hides_no_other_dataset(folder, capsys):
     make_one = ['dataset', 'make', 'halfcheetah-random-v2', '--steps', '50', '--robots', '1']
     assert cli.main(make_one) == 0

@@ -24,7 +24,7 @@ from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.data.d4rl import load_d4rl, write_d4rl
 from h2o_ros.errors import BagError
 from h2o_ros.experiments.training import evaluate_controller, take_step
-from h2o_ros.report.output import FolderLock
+from h2o_ros.report.output import FolderLock, prepare_output_folder
 from h2o_ros.sim.simulator import make_simulator
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions, concatenate
@@ -63,10 +63,10 @@ class BehaviourRun:
         segment: int = SEGMENT, **overrides: Any,
     ) -> None:  # fmt: skip
         """overrides: of the algorithm's settings. ConfigurationError: another trains there."""
-        self.task, self.folder, self.seed = task, Path(folder), seed
+        self.task, self.folder, self.seed = task, prepare_output_folder(folder), seed
         self.warmup, self.segment = warmup, segment
         for name in ('segments', 'policies'):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            (self.folder / name).mkdir(exist_ok=True)
         self._lock = FolderLock(self.folder)
         config = load_config('sac', task, **overrides)
         checkpoint = self.folder / CHECKPOINT

@@ -36,6 +36,7 @@ from h2o_ros.experiments.make_dataset import (
     shares,
 )
 from h2o_ros.experiments.number_types import between
+from h2o_ros.report.output import prepare_output_folder
 from h2o_ros.task import Task, load_task
 
 LONGEST_TRAINING = 1_000_000  # control steps
@@ -130,6 +131,7 @@ def _make(options: argparse.Namespace) -> None:
             )
     _check_used(options, {request.level for request in requests})
     check_policies(requests, policies)
+    prepare_output_folder(folder)
     for request, target in zip(requests, targets, strict=True):
         began = time.monotonic()
         if request.level == 'medium-replay':
