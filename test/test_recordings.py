@@ -64,6 +64,7 @@ def test_text_round_trip(tmp_path, name, text, delimiter):
     with Bag(tmp_path / 'bag') as bag:
         assert bag.metadata['contract_hash'] == TASK.contract_hash
         assert bag.metadata['recording'] == name
+    assert set(dataset.sources) == {-1}, 'columns do not say who decided'
 
 
 def test_done_breaks_the_time_line(tmp_path):

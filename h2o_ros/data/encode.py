@@ -15,7 +15,7 @@ from h2o_ros.data.bags import BagWriter
 from h2o_ros.data.decode import ANGLES, find_leaf, quaternion_from_angles
 from h2o_ros.data.definitions import Definitions
 from h2o_ros.data.layout import Layout, MalformedMessage, blank_message, find_layout
-from h2o_ros.data.streams import describe, task_sources
+from h2o_ros.data.streams import ACTION_TYPE, DECIDER, UNSAID, describe, task_sources
 from h2o_ros.errors import BagError
 from h2o_ros.task import ActionField, ObservationField, Source, Task
 
@@ -34,7 +34,10 @@ def write_columns(
     for topic, sources in task_sources(task).items():
         name = topic if topic.startswith('/') else f'/{topic}'
         topics[name] = sources[0].type
-        messages[name] = encode(sources, [numbers[s] for s in sources], stamps, definitions)
+        values = [numbers[s] for s in sources]
+        if sources[0].type == ACTION_TYPE:  # a zero would say that a policy decided
+            sources, values = [*sources, DECIDER], [*values, np.full(len(stamps), UNSAID)]
+        messages[name] = encode(sources, values, stamps, definitions)
     contract = {'task': task.name, 'contract_hash': task.contract_hash}
     with BagWriter(output, topics, {**contract, **metadata}) as writer:
         for row, stamp in enumerate(stamps):

@@ -17,6 +17,8 @@ RATE_TOLERANCE = 0.1  # of the task's rate
 ACTION_TYPE = 'h2o_ros/msg/Action'
 # SOURCE_* of that message: who decided
 POLICY, BALANCE_CONTROLLER, OPERATOR = range(3)
+UNSAID = 255  # written where nobody knows
+DECIDER = Source('', ACTION_TYPE, 'source')
 LARGEST_NUMBER = 1e12  # in SI units beyond any sensor; its square is still finite in float32
 
 
@@ -120,7 +122,7 @@ def read_stream(
     if not recorded.messages:
         never = ': the motors were never armed' if 'applied' in recorded.topic else ''
         raise BagError(f'{where}: holds no messages{never}; record it again')
-    deciders = [Source('', ACTION_TYPE, 'source')] if recorded.type == ACTION_TYPE else []
+    deciders = [DECIDER] if recorded.type == ACTION_TYPE else []
     wanted = [*sources, *deciders]
     decoded = decode(recorded.messages, recorded.type, wanted, definitions, where)
     stamps = decoded.header_stamps
@@ -136,8 +138,8 @@ def read_stream(
                 f'({seconds:.3f} s after the first; {len(wrong)} such in all); cut it out'
             )
     columns = dict(zip(wanted, decoded.columns, strict=True))
-    unknown = np.full(len(stamps), -1, np.int8)
-    who = columns.pop(deciders[0]).astype(np.int8) if deciders else unknown
+    who = columns.pop(deciders[0]) if deciders else np.full(len(stamps), UNSAID)
+    who = np.where(np.isin(who, (POLICY, BALANCE_CONTROLLER, OPERATOR)), who, -1).astype(np.int8)
     return Stream(recorded.topic, stamps, recorded.log_times, columns, who)
 
 
