@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from h2o_ros.experiments.results_folder import ResultsFolder
 from h2o_ros.experiments.runs import EVALUATION_SEED, REALITY, Run, Settings
 from h2o_ros.experiments.training import evaluate
 from h2o_ros.task import load_task
+from h2o_ros.transitions import Transitions
 
 
 @pytest.fixture
@@ -376,3 +378,16 @@ def test_results_name_their_machine_and_version_without_commas(small, tmp_path):
     manifest = json.loads((tmp_path / 'runs' / 'manifest.json').read_text())
     assert manifest['gap']['gravity']['gravity'] == 2.0
     assert time.strptime(first['date'], '%Y-%m-%d')
+
+
+def test_samples_of_a_seed_that_is_a_date_keep_their_seed(monkeypatch):
+    task = load_task('half_cheetah')
+    ones, flags = np.ones(3, np.float32), np.zeros(3, bool)
+    states, actions = np.zeros((3, len(task.observation))), np.zeros((3, len(task.action)))
+    rows = Transitions(states, actions, ones, states, flags, flags)
+    trainer = SimpleNamespace(
+        task=task, config=SimpleNamespace(classifiers=True), seeds=[20260101], updates=7,
+        dynamics_gap=lambda *_: (ones, ones), value=lambda *_: ones,
+    )  # fmt: skip
+    monkeypatch.setattr(gap_samples, '_explore', lambda *_: rows)
+    assert set(gap_samples.sample(trainer, 'none')[:, 0]) == {20260101}

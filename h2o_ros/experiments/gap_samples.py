@@ -32,22 +32,23 @@ def stages(total: int, every: int) -> set[int]:
 
 
 def sample(trainer: Trainer, gap: str) -> np.ndarray:
-    """Return (samples, 5) float32 of COLUMNS for every seed at this moment.
+    """Return (samples, 5) float64 of COLUMNS for every seed at this moment.
 
     Nothing of the trainer changes. Empty where it trains no classifiers, or where the task does
     not observe the velocity.
     """
     names = trainer.task.observation_names
     if not trainer.config.classifiers or FIELD not in names:
-        return np.zeros((0, len(COLUMNS)), np.float32)
+        return np.zeros((0, len(COLUMNS)))
     parts = []
     for index, seed in enumerate(trainer.seeds):
         rows = _explore(trainer, index, seed, gap)
         u, _ = trainer.dynamics_gap(rows, index)
         velocity = rows.observation[:, names.index(FIELD)]
-        whose = np.full(len(rows), seed), np.full(len(rows), trainer.updates)
+        # float64: a seed may be a date, which float32 does not hold
+        whose = np.full(len(rows), float(seed)), np.full(len(rows), float(trainer.updates))
         parts.append(np.stack((*whose, velocity, u, trainer.value(rows, index)), 1))
-    return np.concatenate(parts).astype(np.float32)
+    return np.concatenate(parts)
 
 
 def _explore(trainer: Trainer, index: int, seed: int, gap: str) -> Transitions:
@@ -68,4 +69,4 @@ def write(samples: np.ndarray, path: Path) -> None:
 
 def read(path: Path) -> np.ndarray:
     """Return the samples of a file; none where there is no file."""
-    return np.load(path) if path.is_file() else np.zeros((0, len(COLUMNS)), np.float32)
+    return np.load(path) if path.is_file() else np.zeros((0, len(COLUMNS)))
