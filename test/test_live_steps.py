@@ -75,6 +75,19 @@ def test_a_driver_that_counts_anew_does_not_join_its_old_steps() -> None:
     np.testing.assert_allclose(rows.action, 0.4)
 
 
+def test_a_driver_that_counts_anew_after_a_moment_does_not_join_its_old_steps() -> None:
+    steps = LiveSteps(TASK)
+    for step in range(1, 100):
+        steps.add_observation(step, observed(step))
+    for step in range(1, 50):
+        steps.add_observation(step, -observed(step))
+        steps.add_action(step, [0.4])
+    steps.add_observation(50, -observed(50))
+    rows = steps.take()
+    assert rows is not None
+    np.testing.assert_array_equal(rows.next_observation, [-observed(k) for k in range(2, 51)])
+
+
 def test_an_action_that_comes_far_too_late_is_dropped() -> None:
     steps = LiveSteps(TASK)
     steps.add_observation(1, observed(1))

@@ -27,9 +27,9 @@ class LiveSteps:
 
     def add_observation(self, step: int, observation: np.ndarray) -> None:
         """Take what the robot saw at control step `step`, (O,)."""
-        if step < self._newest - min(self._remembered, REMEMBERED):
-            self.forget()  # the driver was started again and counts anew
-        self._newest = max(self._newest, step)
+        if step < self._newest:
+            self.forget()  # the driver was configured or started again and counts anew
+        self._newest = step
         self._observations[step] = np.array(observation, np.float32)
         self._pair(step - 1)
         self._pair(step)
