@@ -542,6 +542,22 @@ def test_the_learner_describes_its_parameters_and_refuses_rows_of_another_task(
     assert 'got 3 and 1' in refusals[0] and 'ROS_DOMAIN_ID' in refusals[0]
 
 
+def test_ctrl_c_while_the_final_policy_is_evaluated_ends_with_the_summary(
+    processes, node_environment, tmp_path, wait_until
+):
+    algorithm, output = tmp_path / 'quick.yaml', tmp_path / 'run'
+    algorithm.write_text("method: sac\nsources: real\nhidden: [8, 8]\ncompile: 'off'\n")
+    words = ('-p', f'algorithm:={algorithm}', '-p', f'output:={output}', '-p', 'updates:=50')
+    learner = processes.start_node('learner', node_environment, *words)  # nobody evaluates
+    wait_until((output / 'policy.safetensors').exists, 60, 'the end of the training')
+    learner.send_signal(signal.SIGINT)
+    text, _ = learner.communicate(timeout=30)
+    assert learner.returncode == 0, text
+    assert 'stopped before the final policy was evaluated' in text
+    assert json.loads((output / 'summary.json').read_text())['finished']
+    assert (output / 'run.png').exists()
+
+
 def test_ctrl_c_while_a_node_is_imported_leaves_no_trace(processes, node_environment, wait_until):
     learner = processes.start_node('learner', node_environment)
     maps = Path(f'/proc/{learner.pid}/maps')

@@ -173,6 +173,7 @@ class Learner(BaseNode):
         Before the first update there is nothing to save, and the thread may be compiling for long.
         """
         self._training.stop()
+        self._topics.stop()
         if self._trainer.updates == self._first_update:
             self._report.message('stopped before the first update: nothing to save')
             self.leaves_thread = self.finished = True

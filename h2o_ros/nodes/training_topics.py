@@ -1,13 +1,12 @@
 """What the learner's training thread tells: policies, status and dynamics gap, and the files.
 
 The training thread alone calls this, but for `publish_policies` before it starts and for
-`publish_budget` and `take_evaluation`, which keep away from the trainer.
+`publish_budget`, `take_evaluation` and `stop`, which keep away from the trainer.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 
 import numpy as np
 
@@ -47,7 +46,7 @@ class TrainingTopics:
         self._publish_every, self._checkpoint_every = publish_every, checkpoint_every
         self._published = self._checkpointed = trainer.updates
         self._evaluated = threading.Condition()
-        self._last_evaluated = -1
+        self._last_evaluated, self._stopped = -1, False
         self._budget = node.create_publisher(RolloutBudget, 'rollout_budget', LATCHED)
         self._policy = node.create_publisher(PolicyMessage, 'policy', LATCHED)
         self._exploring = node.create_publisher(PolicyMessage, 'exploration_policy', LATCHED)
@@ -63,6 +62,12 @@ class TrainingTopics:
         with self._evaluated:
             self._report.evaluation(figures)
             self._last_evaluated = figures.update
+            self._evaluated.notify_all()
+
+    def stop(self) -> None:
+        """Wait for no evaluation any more: who evaluates was told to end, too; from any thread."""
+        with self._evaluated:
+            self._stopped = True
             self._evaluated.notify_all()
 
     def after_chunk(self) -> None:
@@ -142,15 +147,19 @@ class TrainingTopics:
         self._gap.publish(message)
 
     def _await_final_evaluation(self) -> None:
-        deadline = time.monotonic() + FINAL_EVALUATION_TIMEOUT
         with self._evaluated:
-            while self._last_evaluated < self._trainer.updates and time.monotonic() < deadline:
-                self._evaluated.wait(timeout=0.5)
-            if self._last_evaluated < self._trainer.updates:
-                self._report.message(
-                    f'no evaluation of the final policy within {FINAL_EVALUATION_TIMEOUT:g} s; '
-                    'does the evaluator run?'
-                )
+            self._evaluated.wait_for(
+                lambda: self._stopped or self._last_evaluated >= self._trainer.updates,
+                FINAL_EVALUATION_TIMEOUT,
+            )
+            if self._last_evaluated >= self._trainer.updates:
+                return
+            self._report.message(
+                'stopped before the final policy was evaluated'
+                if self._stopped
+                else f'no evaluation of the final policy within {FINAL_EVALUATION_TIMEOUT:g} s; '
+                'does the evaluator run?'
+            )
 
     def _gap_sample(self) -> GapSample | None:
         rows = self._newest.last(GAP_ROWS)
