@@ -422,6 +422,10 @@ def test_policy_server_answers_and_refuses(
         assert answer.policy_version == 7 and answer.header.stamp.sec == 12
         assert np.allclose(np.array(answer.data), policy.act(rows)[:, 0])
 
+        observations.publish(Observation())  # of no robot
+        wait_until(lambda: actions[-1].step == 0, 20, 'an empty answer')
+        assert len(actions[-1].data) == 0
+
         torn = policy_to_message(policy, 8, now)
         torn.file = torn.file[:-9]
         other = policy_to_message(untrained_policy(load_task('moving_straight')), 9, now)

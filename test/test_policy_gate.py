@@ -49,6 +49,7 @@ class Gate:
         self.evaluate(100, 178e3)
         self.await_driving(100)
         self.observations.publish(Observation(batch=1, data=to_floats(np.zeros(4))))
+        self.observations.publish(Observation(batch=1, data=to_floats(np.zeros(3))))  # no robot's
 
     def offer(self, gain, update, earned, task=TASK):
         """Offer a candidate; evaluate it when it is asked for."""
@@ -200,6 +201,7 @@ def test_the_robots_bridge_sends_whole_steps(processes, node_environment, ros_do
             step = next(counter)
             row = np.array([0.01 * step, 0, 0, 0])
             observations.publish(Observation(step=step, batch=1, data=to_floats(row)))
+            observations.publish(Observation())  # no robot's
             if step % 5 != 4:
                 data = to_floats(np.array([0.1 * step]))
                 actions.publish(Action(step=step, policy_version=7, data=data))

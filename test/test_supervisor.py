@@ -94,6 +94,7 @@ class Robot:
         row = to_floats(np.array([0.0, 0.0, 0.5, 0.0]))
         if not (self.blind and self.source == Action.SOURCE_POLICY):
             self._observation.publish(Observation(step=self.number, batch=1, data=row))
+            self._observation.publish(Observation())  # no robot's: nobody may end by it
         if self.mode == PilotStatus.MODE_SHADOW:
             self._shadow.publish(Action(step=self.number, data=torque))
         self.steps[self.source] += 1

@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -227,3 +227,9 @@ def to_bytes(values: bytes | np.ndarray) -> array.array:
 def to_rows(data: array.array, columns: int) -> np.ndarray:
     """Return a float32[] field as (N, columns); ValueError where it does not divide."""
     return np.frombuffer(data, np.float32).reshape(-1, columns)
+
+
+def to_row(data: array.array, fields: Sized) -> np.ndarray | None:
+    """Return a float32[] field as the one row of these fields, (N,); None where it is none."""
+    row = np.frombuffer(data, np.float32)
+    return row if row.size == len(fields) else None

@@ -17,7 +17,7 @@ from h2o_ros.configuration import setting
 from h2o_ros.errors import ConfigurationError, PolicyError
 from h2o_ros.msg import Action, DriverStatus, Evaluation, Observation
 from h2o_ros.msg import Policy as PolicyMessage
-from h2o_ros.nodes.common import CUT_OUT, EVERY, LATCHED, STREAM_EVERY, BaseNode, run
+from h2o_ros.nodes.common import CUT_OUT, EVERY, LATCHED, STREAM_EVERY, BaseNode, run, to_row
 from h2o_ros.nodes.conversions import policy_from_message, policy_to_message
 from h2o_ros.robot.policy_gate import GateLimits, PolicyGate
 from h2o_ros.task import load_task
@@ -105,7 +105,9 @@ class PolicyGateNode(BaseNode):
         self._submit_newest()
 
     def _on_observation(self, message: Observation) -> None:
-        self._gate.add_state(np.frombuffer(message.data, np.float32))
+        row = to_row(message.data, self._task.observation)
+        if row is not None:  # else it is no robot's, and the policy server says so
+            self._gate.add_state(row)
 
     def _on_evaluation(self, message: Evaluation) -> None:
         pending = self._pending

@@ -131,7 +131,7 @@ class PolicyServer(BaseNode):
                 throttle_duration_sec=5.0,
             )
             return None
-        return rows.reshape(message.batch, -1)
+        return rows.reshape(message.batch, len(self._task.observation))
 
 
 def main() -> None:

@@ -8,11 +8,9 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-import numpy as np
-
 from h2o_ros.configuration import setting
 from h2o_ros.msg import Action, Observation, TransitionBatch
-from h2o_ros.nodes.common import EVERY, STREAM_EVERY, BaseNode, run, to_rows
+from h2o_ros.nodes.common import EVERY, STREAM_EVERY, BaseNode, run, to_row
 from h2o_ros.nodes.conversions import transitions_to_message
 from h2o_ros.robot.live_steps import LiveSteps
 from h2o_ros.task import load_task
@@ -43,14 +41,15 @@ class RobotBridge(BaseNode):
         self.create_timer(self._settings.publish_period, self._publish)
 
     def _on_observation(self, message: Observation) -> None:
-        self._steps.add_observation(message.step, self._row(message, self._task.observation))
+        row = to_row(message.data, self._task.observation)
+        if row is not None:  # else it is no robot's, and the policy server says so
+            self._steps.add_observation(message.step, row)
 
     def _on_action(self, message: Action) -> None:
-        self._version = message.policy_version
-        self._steps.add_action(message.step, self._row(message, self._task.action))
-
-    def _row(self, message: Observation | Action, fields: tuple) -> np.ndarray:
-        return to_rows(message.data, len(fields))[0]
+        row = to_row(message.data, self._task.action)
+        if row is not None:
+            self._version = message.policy_version
+            self._steps.add_action(message.step, row)
 
     def _publish(self) -> None:
         rows = self._steps.take()

@@ -26,7 +26,7 @@ from h2o_ros.nodes.common import (
     STREAM_EVERY,
     BaseNode,
     run,
-    to_rows,
+    to_row,
 )
 from h2o_ros.nodes.drive_watch import DriveWatch
 from h2o_ros.nodes.supervised_robot import BRING_UP, Plan
@@ -258,7 +258,9 @@ class Supervisor(BaseNode):
             self.get_logger().warning(f'the policy lost the robot {how}')
 
     def _on_observation(self, message: Observation) -> None:
-        self._watch.add_observation(message.step, to_rows(message.data, len(message.data))[0])
+        row = to_row(message.data, self._task.observation)
+        if row is not None:  # else it is no robot's, and the policy server says so
+            self._watch.add_observation(message.step, row)
 
     def _on_applied(self, message: Action) -> None:
         action = np.frombuffer(message.data, np.float32)
