@@ -469,6 +469,16 @@ def test_an_emergency_stop_needs_a_reset_and_then_an_arm():
     assert safety.arm(0.001) == []
 
 
+def test_what_an_emergency_stop_was_is_said_once_however_often_arming_is_refused():
+    safety = armed()
+    safety.stop_for_emergency('emergency stop by somebody')
+    for _ in range(3):
+        safety.reason = f'not armed: {"; ".join(safety.obstacles(0.001))}'  # as the driver does
+    assert safety.reason == (
+        'not armed: emergency stop by somebody; call reset_emergency_stop first'
+    )
+
+
 def test_an_emergency_stop_outlives_cleaning_up_and_configuring():
     safety = armed()
     safety.stop_for_emergency('emergency stop by somebody')

@@ -67,6 +67,7 @@ class Safety:
         self._tilt_check = TiltCheck()
         self.state = State.UNCONFIGURED
         self.reason = ''
+        self._stopped_by = ''  # what the newest emergency stop was, whatever was refused since
         self.trips = 0
         self.refused = 0
         self.publishers = 1  # on the topic of commands, as the graph shows
@@ -168,7 +169,7 @@ class Safety:
     def obstacles(self, now: float) -> list[str]:
         """Say what stands against arming, each a clause; empty where nothing does."""
         if self.state == State.EMERGENCY_STOPPED:
-            return [f'{self.reason}; call reset_emergency_stop first']
+            return [f'{self._stopped_by}; call reset_emergency_stop first']
         if self.state == State.UNCONFIGURED:
             return ['not configured']
         if self.moving:
@@ -198,6 +199,7 @@ class Safety:
         """End the torque; only a reset and then `arm` undo it."""
         if self.state != State.EMERGENCY_STOPPED:
             self.state, self.reason = State.EMERGENCY_STOPPED, reason
+            self._stopped_by = reason
             self.trips += 1
 
     def reset_emergency_stop(self, configured: bool) -> None:
