@@ -553,7 +553,7 @@ def test_ctrl_c_while_the_final_policy_is_evaluated_ends_with_the_summary(
     algorithm.write_text("method: sac\nsources: real\nhidden: [8, 8]\ncompile: 'off'\n")
     words = ('-p', f'algorithm:={algorithm}', '-p', f'output:={output}', '-p', 'updates:=50')
     learner = processes.start_node('learner', node_environment, *words)  # nobody evaluates
-    wait_until((output / 'policy.safetensors').exists, 60, 'the end of the training')
+    wait_until((output / 'policy.safetensors').exists, 120, 'the end of the training')
     learner.send_signal(signal.SIGINT)
     text, _ = learner.communicate(timeout=30)
     assert learner.returncode == 0, text

@@ -1,6 +1,7 @@
 """Every switch trains every network, seeds do not meet, checkpoints continue exactly."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ from h2o_ros.algorithms.settings import ADDED
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.errors import CheckpointError
 from h2o_ros.nodes.training import NewestSteps, TrainingThread
+from h2o_ros.nodes.training_topics import TrainingTopics
 from h2o_ros.pacing import PaceMaker
+from h2o_ros.report.evaluation import EpisodeFigures
+from h2o_ros.report.run import RunReport
 from h2o_ros.sim.gaps import simulation
 from h2o_ros.task import load_task
 from h2o_ros.transitions import Transitions
@@ -223,6 +227,19 @@ def test_what_came_from_the_robot_before_the_end_is_kept():
     thread.join(10.0)
     assert ends == [False] and thread.error is None
     assert len(trainer.real) == 380
+
+
+def test_an_evaluation_that_comes_after_the_report_was_made_ends_nothing(tmp_path):
+    trainer, report = trainer_of('real_only'), RunReport(tmp_path, TASK, 'real_only', 0, 200)
+    report.begin(0)
+    node = SimpleNamespace(create_publisher=lambda *_: None)
+    topics = TrainingTopics(node, trainer, None, report, NewestSteps(), 100, 100)
+    one = np.ones(1)
+    figures = EpisodeFigures(50, one, one, one, one, one, one)
+    topics.take_evaluation(figures)
+    topics.end(False, np.zeros((0, 0)))
+    topics.take_evaluation(figures)
+    assert report.last_evaluation.update == 50
 
 
 @pytest.mark.parametrize('name', ONE_OF_EACH)

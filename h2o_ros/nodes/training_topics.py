@@ -46,7 +46,8 @@ class TrainingTopics:
         self._publish_every, self._checkpoint_every = publish_every, checkpoint_every
         self._published = self._checkpointed = trainer.updates
         self._evaluated = threading.Condition()
-        self._last_evaluated, self._stopped = -1, False
+        self._last_evaluated = -1
+        self._stopped = self._reported = False
         self._budget = node.create_publisher(RolloutBudget, 'rollout_budget', LATCHED)
         self._policy = node.create_publisher(PolicyMessage, 'policy', LATCHED)
         self._exploring = node.create_publisher(PolicyMessage, 'exploration_policy', LATCHED)
@@ -58,8 +59,10 @@ class TrainingTopics:
         self._budget.publish(budget_to_message(self._pace.budget(), self._now()))
 
     def take_evaluation(self, figures: EpisodeFigures) -> None:
-        """Take what the evaluator reports; from any thread."""
+        """Take what the evaluator reports, until the run's report is made; from any thread."""
         with self._evaluated:
+            if self._reported:
+                return
             self._report.evaluation(figures)
             self._last_evaluated = figures.update
             self._evaluated.notify_all()
@@ -105,6 +108,8 @@ class TrainingTopics:
             self.publish_policies(final=True)
             self._report.evaluating()
             self._await_final_evaluation()
+        with self._evaluated:
+            self._reported = True
         text = self._report.finish(
             self._trainer.updates,
             self._trainer.simulated_steps,
