@@ -17,7 +17,9 @@ from h2o_ros.algorithms import tensor_file
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.policy import Policy
 from h2o_ros.algorithms.trainer import Trainer
+from h2o_ros.data import d4rl
 from h2o_ros.data.d4rl import (
+    ENVIRONMENTS,
     dataset_names,
     is_dataset,
     load_d4rl,
@@ -566,7 +568,6 @@ def test_medium_expert_is_both_halves(trained, folder):
 @pytest.mark.parametrize(
     ('names', 'policies', 'said'),
     [
-        (['random', 'medium-expert'], [], 'no expert policy of halfcheetah is shipped'),
         (['random', 'medium-expert'], ['expert=no.safetensors'], 'no.safetensors: cannot be read'),
         (['random', 'medium-expert'], ['expert=torn'], 'torn: torn, or not a file of'),
         (['random', 'medium'], ['expert=x'], '--policy expert=x: no expert policy acts in half'),
@@ -584,6 +585,37 @@ def test_policies_are_read_before_the_first_step(
     error = capsys.readouterr().err
     assert said in error and error.count('\n') == 1
     assert not dataset_names(), 'nothing was made'
+
+
+def test_a_policy_that_is_not_shipped_is_asked_for(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(d4rl, 'share_folder', lambda name: tmp_path / 'none')
+    names = ['halfcheetah-random-v2', 'halfcheetah-medium-expert-v2']
+    assert cli.main(['dataset', 'make', *names, '--steps', '20']) == 2
+    error = capsys.readouterr().err
+    assert 'no medium policy of halfcheetah is shipped' in error and error.count('\n') == 1
+    assert not dataset_names(), 'nothing was made'
+    for name, policies in (
+        ('walker2d-expert-v2', ['expert']),
+        ('halfcheetah-medium-expert-v2', ['medium', 'expert']),
+    ):
+        with pytest.raises(BagError) as caught:
+            load_d4rl(name, TASK)
+        given = ' '.join(f'--policy {level}=FILE' for level in policies)
+        assert str(caught.value).endswith(
+            f'or make it: h2o dataset train {name.partition("-")[0]}, then '
+            f'h2o dataset make {name} {given}'
+        )
+
+
+@pytest.mark.parametrize('name', ENVIRONMENTS)
+def test_policies_of_every_level_are_shipped(name, folder):
+    made = f'{name}-medium-expert-v2'
+    assert cli.main(['dataset', 'make', made, '--steps', '200', '--robots', '2']) == 0
+    metadata = read_metadata(folder / f'{made}.hdf5')
+    assert metadata['medium/policy'] == f'{name}-medium.safetensors'
+    assert metadata['expert/policy'] == f'{name}-expert.safetensors'
+    half = load_d4rl(made, load_task(ENVIRONMENTS[name])).reward.reshape(2, 200)
+    assert half[1].mean() > half[0].mean()  # an expert begins to run sooner, too
 
 
 def test_the_command_shows_and_refuses(folder, capsys):
@@ -706,16 +738,7 @@ def test_an_option_that_would_do_nothing_is_refused(words, said, capsys):
         ('halfcheetah-medium-v2', 'h2o dataset make halfcheetah-medium-v2'),
         ('walker2d-medium-replay-v2', 'h2o dataset make walker2d-medium-replay-v2'),
         ('walker2d-medium-v2', 'h2o dataset make walker2d-medium-v2'),
-        (
-            'walker2d-expert-v2',
-            'h2o dataset train walker2d, then h2o dataset make walker2d-expert-v2 '
-            '--policy expert=FILE',
-        ),
-        (
-            'halfcheetah-medium-expert-v2',
-            'h2o dataset train halfcheetah, then h2o dataset make halfcheetah-medium-expert-v2 '
-            '--policy expert=FILE',
-        ),
+        ('halfcheetah-medium-expert-v2', 'h2o dataset make halfcheetah-medium-expert-v2'),
     ],
 )
 def test_a_missing_dataset_names_the_commands_that_make_it(name, commands):
