@@ -147,7 +147,8 @@ def check_files(output, text):
         assert (output / name).stat().st_size > 0
         assert name in text
     learner = [line for line in text.splitlines() if 'learner' in line and '| ' in line]
-    assert any('deploy_robot.launch.py policy:=' in line for line in learner)
+    deploy = [line for line in learner if 'next: ' in line and ' deploy_robot.launch.py ' in line]
+    assert len(deploy) == 1 and f'policy:={output / "policy.safetensors"}' in deploy[0]
     Policy.load(output / 'policy.safetensors').check_contract(TASK)
 
 
