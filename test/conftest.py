@@ -18,6 +18,10 @@ from machine_watch import MACHINE
 
 from h2o_ros.launching.installation import built_prefix, environment_of_nodes
 
+# A shell lets what it starts in the background ignore SIGINT, and all that this starts in turn.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 LAST_DOMAIN = 101  # the highest whose ports are free of the system's own on Linux
 
 
