@@ -290,6 +290,7 @@ def test_a_recorder_that_is_killed_is_started_again_and_does_not_drop_the_robot(
     wait_until(lambda: runs_anew(launch.pid, 'bag_recorder', first), 30.0, 'another recorder')
     wait_until(lambda: begins_a_take(person), 60.0, 'another take')
     person.make_stand(bus)
+    assert person.call('stop_recording')[0]
     assert launch.poll() is None and person.status.trips == stops
 
 
