@@ -8,7 +8,7 @@ import pytest
 
 from h2o_ros.errors import RobotError
 from h2o_ros.nodes import supervision
-from h2o_ros.nodes.supervised_robot import Plan
+from h2o_ros.nodes.supervised_robot import Plan, Refused
 from h2o_ros.nodes.supervision import Supervision
 from h2o_ros.robot.shadow import ShadowPhase
 from h2o_ros.task import load_task
@@ -34,7 +34,7 @@ class Nodes:
     def change_state(self, transition, timeout):
         self.asked.append(transition)
         if transition in self.refused:
-            raise RobotError(f'{transition} is refused')
+            raise Refused(f'{transition} is refused')
         if transition == 'activate':
             self.armed = self.arms
         if transition == 'deactivate':
@@ -118,7 +118,8 @@ def test_the_way_up_and_down():
 def test_what_was_brought_up_is_brought_down_and_nothing_else(refused, way_down):
     nodes = Nodes(refused=(refused,))
     assert run(nodes).fault == f'{refused} is refused'
-    assert nodes.asked[nodes.asked.index(refused) + 1 :] == way_down
+    last = max(k for k, asked in enumerate(nodes.asked) if asked == refused)
+    assert nodes.asked[last + 1 :] == way_down
     assert not nodes.armed
 
 
@@ -141,6 +142,46 @@ def test_it_arms_when_the_first_answer_has_come():
     nodes.on_said = hear
     assert run(nodes).fault == ''
     assert ready == [True]
+
+
+@pytest.mark.parametrize(
+    ('refusals', 'looks', 'tries'),
+    [
+        (2, [], 3),  # ready at each look, and armed in the end
+        (3, [], 3),
+        (1, ['it lies'] * 1000, 1),  # what a look already showed is no matter of a moment
+    ],
+)
+def test_a_refusal_of_a_moment_is_no_end(refusals, looks, tries, monkeypatch):
+    monkeypatch.setattr(supervision, 'READY', 0.1)
+    nodes = Nodes(refused=['activate'])
+    nodes.in_the_way = looks
+    change = nodes.change_state
+
+    def change_state(transition, timeout):
+        if nodes.asked.count('activate') == refusals:
+            nodes.refused = []
+        change(transition, timeout)
+
+    nodes.change_state = change_state
+    expected = '' if refusals < tries else 'activate is refused'
+    assert run(nodes).fault == expected
+    assert nodes.asked.count('activate') == tries
+    assert sum('asked again' in line for line in nodes.said) == tries - 1
+
+
+def test_a_driver_that_does_not_answer_is_not_asked_again():
+    nodes = Nodes()
+    change = nodes.change_state
+
+    def change_state(transition, timeout):
+        change(transition, timeout)
+        if transition == 'activate':
+            raise RobotError('no answer')
+
+    nodes.change_state = change_state
+    assert run(nodes).fault == 'no answer'
+    assert nodes.asked.count('activate') == 1
 
 
 def test_after_an_emergency_stop_a_person_is_told_to_reset_it():

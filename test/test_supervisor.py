@@ -36,6 +36,8 @@ class Robot:
         self.mute = False  # the driver's last words are lost
         self.blind = False  # no observation is heard while the policy drives
         self.reason, self.policy_hash = '', 'a'
+        self.refusals: list[str] = []  # reasons to refuse to activate, each told a while later
+        self.refused = ''
         self.asked_for: list[str] = []  # hashes of the policies to release
         node.create_service(ChangeState, 'hardware_driver/change_state', self._change)
         for name, mode in MODES.items():
@@ -58,6 +60,10 @@ class Robot:
 
     def _change(self, request, answer):
         armed = request.transition.id == TRANSITIONS['activate']
+        if armed and self.refusals:
+            self.refused = self.refusals.pop(0)
+            answer.success = False
+            return answer
         self.state = DriverStatus.ARMED if armed else DriverStatus.DISARMED
         self._tell()
         answer.success = True
@@ -78,7 +84,9 @@ class Robot:
     def _tell(self) -> None:
         contract = TASK.contract_hash
         if not (self.mute and self.state == DriverStatus.DISARMED):
-            self._driver.publish(DriverStatus(state=self.state, contract_hash=contract))
+            self._driver.publish(
+                DriverStatus(state=self.state, contract_hash=contract, reason=self.refused)
+            )
         self._pilot.publish(
             PilotStatus(
                 mode=self.mode,
@@ -122,6 +130,17 @@ def end(process):
     text, _ = process.communicate(timeout=20)
     assert 'Traceback' not in text, text
     return process.returncode, text
+
+
+def test_the_reason_of_a_refusal_may_come_after_it(start, ros_domain):
+    process = start()
+    with listening(ros_domain) as node:
+        robot = Robot(node)
+        robot.refusals = ['imu/data: late', 'imu/data: late again', 'imu/data: gone']
+        text, _ = process.communicate(timeout=30)
+    assert process.returncode == 1 and not robot.refusals
+    for reason in ('late; it is asked again', 'late again; it is asked again', 'gone\n'):
+        assert f'hardware_driver refuses to activate: imu/data: {reason}' in text, text
 
 
 def test_what_others_drive_is_not_the_policys(start, ros_domain, wait_until, tmp_path):

@@ -28,6 +28,10 @@ class Plan:
     patience: float = BRING_UP
 
 
+class Refused(RobotError):
+    """The driver answered that it does not make a transition."""
+
+
 class Tripped(RobotError):
     """The driver cut the motors out."""
 
@@ -46,7 +50,10 @@ class Robot(Protocol):
         """Say where the policy, the policy server and the driver disagree on the task."""
 
     def change_state(self, transition: str, timeout: float) -> None:
-        """Make a transition of the driver's lifecycle; RobotError with the driver's reason."""
+        """Make a transition of the driver's lifecycle.
+
+        Refused, with the driver's reason, where it does not; RobotError where it does not answer.
+        """
 
     def call(self, service: str, timeout: float) -> str:
         """Call a Trigger and return its message; RobotError where it fails."""

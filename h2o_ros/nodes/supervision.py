@@ -12,11 +12,12 @@ import traceback
 from collections.abc import Callable
 
 from h2o_ros.errors import RobotError
-from h2o_ros.nodes.supervised_robot import Plan, Robot, Stopped, Tripped
+from h2o_ros.nodes.supervised_robot import Plan, Refused, Robot, Stopped, Tripped
 from h2o_ros.robot.shadow import ShadowPhase
 
 CONFIGURE = 15.0  # s in which the driver finds and checks its motors
 READY = 2.0  # s in which nothing stands against arming any more, the first answers included
+ATTEMPTS = 3  # to arm a robot that looked ready each time: one late message is no end
 ANSWER = 5.0  # s in which a service answers
 # Together these fit into what a launch waits for a node: the torque fades, the take ends, cleanup.
 WAY_DOWN = 2.0  # s in which the driver does a step down
@@ -92,19 +93,33 @@ class Supervision(threading.Thread):
             # Whoever cannot record must know it before the robot depends on the motors.
             robot.say(robot.call('start_recording', ANSWER))
             self._recording = True
-        self._await_ready()
-        robot.change_state('activate', CONFIGURE)
+        self._activate()
         self._activated = True
         self._wait(robot.is_armed, ANSWER, lambda: f'the driver does not arm: {robot.trip()}')
         robot.say('armed: the balance controller drives')
 
-    def _await_ready(self) -> None:
+    def _activate(self) -> None:
+        robot = self._robot
+        for left in reversed(range(ATTEMPTS)):
+            ready = self._await_ready()
+            try:
+                robot.change_state('activate', CONFIGURE)
+                return
+            except Refused as err:
+                if not (ready and left):
+                    raise
+                robot.say(f'{err}; it is asked again')
+
+    def _await_ready(self) -> bool:
         """Give the first answers time to arrive; what is in the way then, the driver says."""
         end = time.monotonic() + READY
-        while self._robot.obstacles() and time.monotonic() < end:
+        while in_the_way := self._robot.obstacles():
             if self._stopping.is_set():
                 raise Stopped
+            if time.monotonic() > end:
+                break
             time.sleep(STOPPED)
+        return not in_the_way
 
     def _drive(self) -> None:
         while True:

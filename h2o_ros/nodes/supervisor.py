@@ -29,7 +29,7 @@ from h2o_ros.nodes.common import (
     to_row,
 )
 from h2o_ros.nodes.drive_watch import DriveWatch
-from h2o_ros.nodes.supervised_robot import BRING_UP, Plan
+from h2o_ros.nodes.supervised_robot import BRING_UP, Plan, Refused
 from h2o_ros.nodes.supervision import Supervision
 from h2o_ros.report.drive import describe_drive, write_drive
 from h2o_ros.report.output import prepare_output_folder, set_aside
@@ -53,6 +53,7 @@ TRANSITIONS = {
 
 DRIVE = 'drive.json'
 LOOK = 0.1  # s between two looks whether who is asked is still there
+REASON = 1.0  # s in which the status that tells a refusal's reason comes
 LEARNER_START = 180.0  # s to load, to compile and to make the first updates at nice 19
 
 
@@ -143,14 +144,16 @@ class Supervisor(BaseNode):
         return faults
 
     def change_state(self, transition: str, timeout: float) -> None:
-        """Make a transition of the driver's lifecycle; RobotError with the driver's reason."""
+        """Make a transition of the driver's lifecycle.
+
+        Refused, with the driver's reason, where it does not; RobotError where it does not answer.
+        """
         self._handed_over = False
         request = ChangeState.Request()
         request.transition.id = TRANSITIONS[transition]
         answer = self._ask(self._driver_state, request, timeout, f'hardware_driver {transition}')
         if not answer.success:
-            reason = self._driver.reason if self._driver else 'no status'
-            raise RobotError(f'hardware_driver refuses to {transition}: {reason}')
+            raise Refused(f'hardware_driver refuses to {transition}: {self._reason_given()}')
         self._deactivated = transition == 'deactivate' or self._deactivated
 
     def call(self, service: str, timeout: float) -> str:
@@ -236,6 +239,15 @@ class Supervisor(BaseNode):
             if time.monotonic() > end:
                 raise RobotError(f'{what}: no answer within {timeout:g} s')
         return future.result()
+
+    def _reason_given(self) -> str:
+        """Return why the driver has just refused; its status may come after its answer."""
+        before, end = self._driver, time.monotonic() + REASON
+        while self._driver is before or not (self._driver and self._driver.reason):
+            if time.monotonic() > end:
+                break
+            time.sleep(LOOK / 10)
+        return (self._driver and self._driver.reason) or 'it gave no reason'
 
     def _on_driver(self, message: DriverStatus) -> None:
         self._driver = message
