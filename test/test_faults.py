@@ -294,6 +294,36 @@ def test_a_recorder_that_is_killed_is_started_again_and_does_not_drop_the_robot(
     assert launch.poll() is None and person.status.trips == stops
 
 
+LISTEN = """
+import rclpy
+from h2o_ros.msg import Action, Observation
+from h2o_ros.nodes.common import STREAM
+rclpy.init()
+node = rclpy.create_node('person')
+topics = (Observation, 'observation'), (Action, 'action'), (Action, 'applied_action')
+heard = [[] for _ in topics]
+for (kind, topic), messages in zip(topics, heard):
+    node.create_subscription(kind, topic, messages.append, STREAM)
+while not all(len(messages) > 200 for messages in heard):
+    rclpy.spin_once(node)
+"""
+
+
+def test_who_begins_to_listen_does_not_stop_the_robot(
+    robot, node_environment, processes, wait_until, tmp_path
+):
+    bus, person = robot
+    person.make_stand(bus)
+    stops = person.status.trips
+    for _ in range(4):  # as by `ros2 topic echo`, which knows nothing of how our nodes speak
+        command = [sys.executable, '-c', LISTEN]
+        listener = processes.start(command, env=node_environment, cwd=tmp_path)
+        wait_until(lambda p=listener: p.poll() is not None or person.status.trips > stops, 30.0)
+        assert person.status.trips == stops, person.status.reason
+        assert listener.communicate(timeout=30)[0] == ''
+    assert person.status.state == DriverStatus.ARMED
+
+
 def begins_a_take(person):
     with contextlib.suppress(AssertionError):  # the dead recorder is still in the graph
         begun, said = person.call('start_recording')
