@@ -1,6 +1,7 @@
 """Every switch trains every network, seeds do not meet, checkpoints continue exactly."""
 
 import itertools
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -227,6 +228,32 @@ def test_what_came_from_the_robot_before_the_end_is_kept():
     thread.join(10.0)
     assert ends == [False] and thread.error is None
     assert len(trainer.real) == 380
+
+
+def test_a_checkpoint_that_was_asked_for_is_written_when_it_is_told(tmp_path):
+    path = tmp_path / 'run' / 'checkpoint.safetensors'
+    trainer = trainer_of('real_only')
+    report = RunReport(path.parent, TASK, 'real_only', 0, 200)
+    report.begin(0)
+    node = SimpleNamespace(create_publisher=lambda *_: None)
+    topics = TrainingTopics(node, trainer, None, report, NewestSteps(), 100, 100)
+    pace, ends = PaceMaker(1, 0, 0, 0, 512, 200), []
+    thread = TrainingThread(
+        trainer, pace, 200, NewestSteps(), lambda: None, lambda complete: ends.append(complete)
+    )
+    thread.pause()
+    thread.start()
+    try:
+        assert thread.ask(topics.save).result(10.0) == f'{path} after 0 updates'
+        assert Trainer.load(path, None, TASK, transitions(300)).updates == 0
+        shutil.rmtree(path.parent)
+        with pytest.raises(CheckpointError, match='cannot be written'):
+            thread.ask(topics.save).result(10.0)
+        assert thread.is_alive() and thread.error is None
+    finally:
+        thread.stop()
+        thread.join(10.0)
+    assert ends == [False]
 
 
 def test_an_evaluation_that_comes_after_the_report_was_made_ends_nothing(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from concurrent.futures import wait
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,9 @@ from h2o_ros.algorithms.config import AlgorithmConfig, load_config
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.configuration import setting
 from h2o_ros.data.recorded import load_recorded
+from h2o_ros.errors import TrainingError
 from h2o_ros.msg import Evaluation, TransitionBatch
-from h2o_ros.nodes.common import EVERY, BaseNode, run
+from h2o_ros.nodes.common import EVERY, BaseNode, answering, run
 from h2o_ros.nodes.conversions import figures_from_message, transitions_from_message
 from h2o_ros.nodes.sole_run import SoleRun
 from h2o_ros.nodes.training import NewestSteps, TrainingThread
@@ -29,6 +30,7 @@ from h2o_ros.transitions import Transitions
 HEARTBEAT = 0.25  # s between two repetitions of the budget
 ENDLESS = 2**62  # updates
 LISTENING = 1.0  # s that it listens before it says anything
+SAVED_WITHIN = 10.0  # s, more than a chunk of updates and a checkpoint take
 
 
 @dataclass(frozen=True)
@@ -150,22 +152,37 @@ class Learner(BaseNode):
             self.create_subscription(
                 TransitionBatch, 'robot_transitions', self._on_robot_transitions, EVERY
             )
-        self._serve('pause', self._training.pause)
-        self._serve('resume', self._training.proceed)
-        self._serve('save_checkpoint', lambda: self._training.ask(self._topics.save))
+        for name, answer in {
+            'pause': self._pause,
+            'resume': self._resume,
+            'save_checkpoint': self._save_checkpoint,
+        }.items():
+            self.create_service(Trigger, name, answering(answer))
         self.create_timer(HEARTBEAT, self._on_heartbeat)
         self._topics.publish_policies()
         if self._trainer.config.compile != 'off':
             self._report.message('compiling the update: up to half a minute the first time')
         self._training.start()
 
-    def _serve(self, name: str, action: Callable[[], None]) -> None:
-        def answer(_request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-            action()
-            response.success = True
-            return response
+    # Services; each returns what it did, or raises H2OError with why it did not
 
-        self.create_service(Trigger, name, answer)
+    def _pause(self) -> str:
+        self._training.pause()
+        return 'paused; call resume to go on'
+
+    def _resume(self) -> str:
+        self._training.proceed()
+        return 'training'
+
+    def _save_checkpoint(self) -> str:
+        saved = self._training.ask(self._topics.save)
+        wait([saved], SAVED_WITHIN)
+        if not saved.done():
+            raise TrainingError(
+                f'no checkpoint within {SAVED_WITHIN:g} s: the update is being compiled, and it '
+                'is written as soon as that is done, or training has ended, and left one'
+            )
+        return saved.result()
 
     def stop(self) -> None:
         """Save a checkpoint and end: the training thread does both.

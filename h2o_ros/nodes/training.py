@@ -5,8 +5,10 @@ from __future__ import annotations
 import collections
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 
 from h2o_ros.algorithms.trainer import Trainer
+from h2o_ros.errors import H2OError
 from h2o_ros.pacing import PaceMaker
 from h2o_ros.transitions import Transitions, concatenate
 
@@ -58,7 +60,9 @@ class TrainingThread(threading.Thread):
         self._stopping = threading.Event()
         self._running = threading.Event()
         self._running.set()
-        self._errands: collections.deque[Callable[[], None]] = collections.deque()
+        self._errands: collections.deque[tuple[Callable[[], str], Future[str]]] = (
+            collections.deque()
+        )
         self.error: BaseException | None = None
 
     def receive(self, rows: Transitions, taken: int) -> None:
@@ -78,9 +82,14 @@ class TrainingThread(threading.Thread):
         """Go on after a pause."""
         self._running.set()
 
-    def ask(self, errand: Callable[[], None]) -> None:
-        """Have something done between two chunks, in the training thread."""
-        self._errands.append(errand)
+    def ask(self, errand: Callable[[], str]) -> Future[str]:
+        """Have something done between two chunks, in the training thread.
+
+        The future holds what the errand returns, or the H2OError that it raises.
+        """
+        future: Future[str] = Future()
+        self._errands.append((errand, future))
+        return future
 
     def stop(self) -> None:
         """End after the current chunk; `when_done` is still called."""
@@ -102,7 +111,11 @@ class TrainingThread(threading.Thread):
 
     def _turn(self) -> None:
         while self._errands:
-            self._errands.popleft()()
+            errand, future = self._errands.popleft()
+            try:
+                future.set_result(errand())
+            except H2OError as err:  # who asked is told; training goes on
+                future.set_exception(err)
         if not self._running.wait(timeout=0.1):
             return
         count = self._pace.wait_for_updates(CHUNK, timeout=0.1)

@@ -95,9 +95,11 @@ class TrainingTopics:
             message.final = final
             publisher.publish(message)
 
-    def save(self) -> None:
-        """Write the checkpoint."""
-        self._trainer.save(self._report.folder / CHECKPOINT)
+    def save(self) -> str:
+        """Write the checkpoint and say so; CheckpointError where that fails."""
+        path = self._report.folder / CHECKPOINT
+        self._trainer.save(path)
+        return f'{path} after {self._trainer.updates} updates'
 
     def end(self, complete: bool, real_observation: np.ndarray) -> None:
         """Save, wait for the last evaluation where training is complete, and report."""
