@@ -23,6 +23,7 @@ class VirtualRobot:
     """A robot that falls in the first step, whatever drives it."""
 
     def __init__(self, node) -> None:
+        self.reward = 1.0
         self.policies = collect(node, PolicyMessage, 'virtual_robot/policy', LATCHED)
         self._transitions = node.create_publisher(
             TransitionBatch, 'virtual_robot/transitions', EVERY
@@ -45,7 +46,7 @@ class VirtualRobot:
                 batch=1,
                 observation=to_floats(np.zeros(4)),
                 action=to_floats(np.zeros(1)),
-                reward=to_floats(np.ones(1)),
+                reward=to_floats(np.array([self.reward])),
                 next_observation=to_floats(np.array([1.0, 0.0, 0.0, 0.0])),
                 terminated=to_bytes(np.ones(1)),
                 truncated=to_bytes(np.zeros(1)),
@@ -72,3 +73,27 @@ def test_a_policy_is_known_by_its_file_not_by_its_version(
     process.send_signal(signal.SIGINT)
     text, _ = process.communicate(timeout=20)
     assert process.returncode == 0 and text.count('evaluation.npz: cannot be written') == 3
+
+
+def test_a_policy_whose_steps_are_refused_is_given_up_and_the_next_is_evaluated(
+    processes, node_environment, ros_domain, wait_until
+):
+    process = processes.start_node('evaluator', node_environment, '-p', 'episodes:=1')
+    with listening(ros_domain) as node:
+        robot = VirtualRobot(node)
+        robot.reward = np.nan
+        evaluations = collect(node, Evaluation, 'evaluation')
+        budgets = collect(node, RolloutBudget, 'virtual_robot/rollout_budget', LATCHED)
+        policies = node.create_publisher(PolicyMessage, 'policy', LATCHED)
+        wait_until(lambda: policies.get_subscription_count() and robot.is_heard(), 20)
+        policies.publish(policy(200, b'one'))
+        wait_until(lambda: budgets and not budgets[-1].steps, 10, 'its end')
+        assert evaluations == []
+        robot.reward = 1.0
+        policies.publish(policy(400, b'other'))
+        wait_until(lambda: evaluations, 10, 'the next evaluation')
+        assert [m.policy_version for m in evaluations] == [400]
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert text.count('version 200 is not evaluated: they hold numbers that are not finite') == 1

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import json
 import os
 import signal
@@ -571,6 +572,49 @@ def test_ctrl_c_while_a_node_is_imported_leaves_no_trace(processes, node_environ
     text, _ = learner.communicate(timeout=20)
     assert learner.returncode == -signal.SIGINT
     assert text == ''
+
+
+def test_an_operator_answers_no_observation_of_another_size(
+    processes, node_environment, ros_domain, wait_until
+):
+    operator = processes.start_node('operator', node_environment)
+    steps = iter(range(1, 1000))
+    with listening(ros_domain) as node:
+        answers = collect(node, Action, 'action')
+        robot = node.create_publisher(Observation, 'observation', LATEST)
+
+        def ask_in_turn():
+            step = next(steps)
+            data = to_floats(np.zeros((4, 0, 3)[step % 3]))
+            robot.publish(Observation(step=step, batch=1, data=data))
+            return len(answers) >= 3
+
+        wait_until(ask_in_turn, 20, 'answers')
+        assert {m.step % 3 for m in answers} == {0}
+    operator.send_signal(signal.SIGINT)
+    text, _ = operator.communicate(timeout=20)
+    assert operator.returncode == 0 and 'expected 4 numbers, got' in text
+
+
+def test_a_lockstep_robot_makes_no_step_with_a_torque_that_is_not_finite(
+    processes, node_environment, ros_domain, wait_until
+):
+    robot = processes.start_node('lockstep_robot', node_environment)
+    torques = itertools.cycle((np.nan, 0.0))
+    with listening(ros_domain) as node:
+        observations = collect(node, Observation, 'observation', LATEST)
+        action = node.create_publisher(Action, 'action', LATEST)
+
+        def drive():
+            step = observations[-1].step if observations else 0
+            action.publish(Action(step=step, data=to_floats(np.array([next(torques)]))))
+            return step >= 5
+
+        wait_until(drive, 20, 'five steps')
+        assert np.isfinite([m.data for m in observations]).all()
+    robot.send_signal(signal.SIGINT)
+    text, _ = robot.communicate(timeout=20)
+    assert robot.returncode == 0 and 'action: refused, not finite' in text
 
 
 def test_recorder_stops_by_service(processes, node_environment, ros_domain, tmp_path, wait_until):

@@ -119,6 +119,17 @@ def test_a_learner_of_simulated_rows_alone_is_asked_at_recorded_states_too(
     assert len(capsys.readouterr().out.splitlines()) == 6
 
 
+def test_a_discount_that_looks_past_an_episode_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(SMALL, 'discount', 0.9999)
+    checkpoint = trained(tmp_path, 'half_cheetah', 'sac', None)
+    robots = make_simulator(load_task('half_cheetah'), 'standard', batch=4, seed=5)
+    dataset = tmp_path / 'halfcheetah-small-v2.hdf5'
+    write_d4rl(dataset, robots.step(np.zeros((4, 6))))
+    assert main(['values', checkpoint, '--task', 'half_cheetah', '--dataset', str(dataset)]) == 2
+    said = capsys.readouterr().err
+    assert 'a return needs 29956 steps' in said and 'half_cheetah has 1000' in said
+
+
 def trained_in(tmp_path, gap):
     """Return the path of a checkpoint that was trained in a simulator with a gap."""
     task = load_task('half_cheetah')

@@ -23,6 +23,7 @@ import torch
 from h2o_ros.algorithms import darc
 from h2o_ros.algorithms.replay import make_rows
 from h2o_ros.algorithms.trainer import Trainer
+from h2o_ros.errors import ConfigurationError
 from h2o_ros.experiments.cells import DEMONSTRATION, Datasets
 from h2o_ros.experiments.runs import REALITY
 from h2o_ros.experiments.training import explore
@@ -165,6 +166,12 @@ def main(arguments: list[str] | None = None) -> int:
     print(f'after {trainer.updates:,} updates; means over steps of the exploring policy')
     if not (trainer.simulation or options.gap) and trainer.config.needs_simulated:
         print('the checkpoint does not tell its gap; taken as none, --gap names another')
+    needed, discount = needed_steps(trainer.config.discount), trainer.config.discount
+    if needed > task.horizon:
+        raise ConfigurationError(
+            f'{options.checkpoint}: with discount {discount:g} a return needs {needed} steps, and '
+            f'an episode of task {task.name} has {task.horizon}; give the task a longer horizon'
+        )
     some = np.random.default_rng(0).choice(len(recorded), RECORDED_ROWS)
     starts: list[np.ndarray | None] = [None]
     if all(make_simulator(task, model).shows_its_state for model in (SIMULATOR, REALITY)):

@@ -106,8 +106,10 @@ class Evaluator(BaseNode):
             self._collector.add(transitions_from_message(message, self._task))
         except ValueError as err:
             self.get_logger().error(
-                f'{ROBOT}/transitions refused: {err}', throttle_duration_sec=5.0
+                f'{ROBOT}/transitions refused, version {message.policy_version} is not evaluated: '
+                f'{err}'
             )
+            self._end(self._running)
             return
         if self._collector.complete:
             self._finish(self._collector.result(), self._running)
@@ -119,6 +121,9 @@ class Evaluator(BaseNode):
         message = episodes_to_message(episodes, version, self.get_clock().now().to_msg())
         message.domain = ROBOT
         self._evaluation.publish(message)
+        self._end(policy)
+
+    def _end(self, policy: Policy) -> None:
         self._last, self._running = policy, None
         self._open_session(steps=0)  # robots that fell early need not use up their grant
         self._start()

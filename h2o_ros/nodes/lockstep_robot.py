@@ -11,6 +11,7 @@ import math
 import time
 from dataclasses import dataclass
 
+import numpy as np
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Imu, JointState
 
@@ -62,7 +63,11 @@ class LockstepRobot(BaseNode):
     def _on_action(self, message: Action) -> None:
         if message.step != self._step or len(message.data) != len(self._task.action):
             return
-        rows = self._robot.step(to_rows(message.data, len(self._task.action)))
+        action = to_rows(message.data, len(self._task.action))
+        if not np.isfinite(action).all():
+            self.get_logger().error('action: refused, not finite', throttle_duration_sec=5.0)
+            return
+        rows = self._robot.step(action)
         self._step += 1
         self._stamp += round(self._task.period * 1e9)
         if rows.terminated[0]:

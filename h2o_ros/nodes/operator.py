@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from h2o_ros.configuration import setting
 from h2o_ros.msg import Action, Observation
-from h2o_ros.nodes.common import EVERY, LATEST, BaseNode, run, to_floats, to_rows
+from h2o_ros.nodes.common import EVERY, LATEST, BaseNode, run, to_floats, to_row
 from h2o_ros.robot.operator import ScriptedOperator
 from h2o_ros.task import load_task
 
@@ -40,8 +40,15 @@ class Operator(BaseNode):
             return  # the robot asks again
         if message.step != self._answered:
             stamp = message.header.stamp
-            rows = to_rows(message.data, len(self._task.observation))
-            command = self._operator.act(rows, stamp.sec + stamp.nanosec * 1e-9)
+            row = to_row(message.data, self._task.observation)
+            if row is None:
+                self.get_logger().error(
+                    f'observation: expected {len(self._task.observation)} numbers, got '
+                    f'{len(message.data)}; is the robot on another task?',
+                    throttle_duration_sec=5.0,
+                )
+                return
+            command = self._operator.act(row[None], stamp.sec + stamp.nanosec * 1e-9)
             self._answered = message.step
             self._answer = Action(
                 header=message.header,

@@ -11,7 +11,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from geometry_msgs.msg import Twist, TwistStamped
 from rclpy.client import Client
 from rclpy.task import Future
@@ -21,12 +20,12 @@ from std_srvs.srv import Trigger
 
 from h2o_ros.configuration import setting
 from h2o_ros.msg import DriverStatus, Observation, PilotStatus
-from h2o_ros.nodes.common import LATCHED, LATEST, STREAM_NEWEST, BaseNode, run
+from h2o_ros.nodes.common import LATCHED, LATEST, STREAM_NEWEST, BaseNode, run, to_row
 from h2o_ros.robot.teleop import STICK_PERIOD, Order, ScriptedStick, Steering, TeleopSettings
 from h2o_ros.robot.teleop_joystick import Joystick, JoystickSettings
 from h2o_ros.robot.teleop_keyboard import HELP, Keyboard, KeyboardSettings
 from h2o_ros.robot.teleop_terminal import Terminal
-from h2o_ros.task import load_task
+from h2o_ros.task import Task, load_task
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,9 @@ class Teleop(BaseNode):
     def _make_steering(self, keys: KeyboardSettings, buttons: JoystickSettings) -> Steering:
         settings = self._settings
         if settings.operator == 'scripted':
-            script = ScriptedStick(load_task(settings.task), settings.speed, settings.seed)
-            hear = functools.partial(self._on_observation, script)
+            task = load_task(settings.task)
+            script = ScriptedStick(task, settings.speed, settings.seed)
+            hear = functools.partial(self._on_observation, script, task)
             self.create_subscription(Observation, 'observation', hear, STREAM_NEWEST)
             return script
         if settings.operator == 'joystick':
@@ -117,8 +117,10 @@ class Teleop(BaseNode):
         for order in orders:
             self._give(order)
 
-    def _on_observation(self, script: ScriptedStick, message: Observation) -> None:
-        script.see(np.frombuffer(message.data, np.float32), time.monotonic())
+    def _on_observation(self, script: ScriptedStick, task: Task, message: Observation) -> None:
+        row = to_row(message.data, task.observation)
+        if row is not None:  # else it is no robot's, and the policy server says so
+            script.see(row, time.monotonic())
 
     def _give(self, order: Order) -> None:
         if order is Order.EMERGENCY_STOP:
