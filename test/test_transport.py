@@ -13,6 +13,7 @@ from h2o_ros.nodes.transport import leave_shared_memory
 
 FAST_DDS = 'rmw_fastrtps_cpp'
 HERE = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
+SEEN = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SUBNET', 'ROS_STATIC_PEERS': 'robot'}
 
 
 def changed(environment, middleware=FAST_DDS):
@@ -20,12 +21,6 @@ def changed(environment, middleware=FAST_DDS):
     after = dict(environment)
     leave_shared_memory(after, middleware)
     return {name: value for name, value in after.items() if environment.get(name) != value}
-
-
-def test_what_is_seen_from_elsewhere_needs_no_profile():
-    assert changed({}) == {'FASTDDS_BUILTIN_TRANSPORTS': 'UDPv4'}
-    seen = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SUBNET', 'ROS_STATIC_PEERS': 'robot'}
-    assert changed(seen) == {'FASTDDS_BUILTIN_TRANSPORTS': 'UDPv4'}
 
 
 @pytest.mark.parametrize(
@@ -36,11 +31,16 @@ def test_what_is_seen_from_elsewhere_needs_no_profile():
         ('kilted', 'FASTDDS_DEFAULT_PROFILES_FILE'),
     ],
 )
-@pytest.mark.parametrize('here', [HERE, {'ROS_LOCALHOST_ONLY': '1'}])
-def test_what_only_this_machine_sees_gets_a_profile(distribution, variable, here):
+@pytest.mark.parametrize('here', [HERE, {'ROS_LOCALHOST_ONLY': '1'}, {}, SEEN])
+def test_each_gets_the_profile_of_who_may_see_it(distribution, variable, here):
     after = changed({'ROS_DISTRO': distribution} | here)
-    assert after.pop('ROS_AUTOMATIC_DISCOVERY_RANGE') == 'SYSTEM_DEFAULT'
-    assert list(after) == [variable] and Path(after[variable]).is_file()
+    only_here = here not in ({}, SEEN)
+    discovery = after.pop('ROS_AUTOMATIC_DISCOVERY_RANGE', '')
+    assert discovery == ('SYSTEM_DEFAULT' if only_here else '')
+    assert list(after) == [variable]
+    profile = Path(after[variable])
+    assert profile.is_file()
+    assert ('127.0.0.1' in profile.read_text(encoding='utf-8')) == only_here
 
 
 def test_the_older_variable_does_not_bring_shared_memory_back():

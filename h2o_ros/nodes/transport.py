@@ -12,7 +12,7 @@ from collections.abc import MutableMapping
 
 from h2o_ros.task import share_folder
 
-PROFILE = 'udp_on_this_host.xml'
+PROFILE, PROFILE_HERE = 'udp.xml', 'udp_on_this_host.xml'
 RANGE = 'ROS_AUTOMATIC_DISCOVERY_RANGE'
 # By ROS_DISTRO where it is Fast DDS 2 that reads a profile's path; else Fast DDS 3 does.
 PROFILES = {'jazzy': 'FASTRTPS_DEFAULT_PROFILES_FILE', '': 'FASTDDS_DEFAULT_PROFILES_FILE'}
@@ -21,21 +21,21 @@ ONLY_HERE = 'ROS_LOCALHOST_ONLY'  # an older way to say what RANGE says
 
 
 def leave_shared_memory(environment: MutableMapping[str, str], middleware: str) -> None:
-    """Set, before a process joins ROS, what lets it use UDP alone.
+    """Set, before a process joins ROS, the profile that lets it use UDP alone.
 
     Nothing is set where the middleware is not Fast DDS, or the environment says itself how Fast
-    DDS is to speak. Nodes for their own machine alone get shared memory from ROS 2 whatever Fast
-    DDS is told; a profile gives them the rest of what ROS 2 does then. With static peers besides,
-    which a profile does not know, they stay as ROS 2 has them.
+    DDS is to speak. Nodes for their own machine alone get shared memory from ROS 2 whatever a
+    profile says, so theirs does the rest of what ROS 2 does then; with static peers besides,
+    which it does not know, they stay as ROS 2 has them.
     """
     told = any(environment.get(name) for name in (*PROFILES.values(), TRANSPORTS))
     if told or not middleware.startswith('rmw_fastrtps'):
         return
     here = environment.get(RANGE, '').upper() == 'LOCALHOST' or environment.get(ONLY_HERE) == '1'
-    if not here:
-        environment[TRANSPORTS] = 'UDPv4'
-    elif not environment.get('ROS_STATIC_PEERS'):
-        reads = PROFILES.get(environment.get('ROS_DISTRO', ''), PROFILES[''])
-        environment[reads] = str(share_folder('config/dds') / PROFILE)
+    if here and environment.get('ROS_STATIC_PEERS'):
+        return
+    if here:
         environment.pop(ONLY_HERE, None)
         environment[RANGE] = 'SYSTEM_DEFAULT'  # ROS 2 adds nothing to the profile
+    reads = PROFILES.get(environment.get('ROS_DISTRO', ''), PROFILES[''])
+    environment[reads] = str(share_folder('config/dds') / (PROFILE_HERE if here else PROFILE))
