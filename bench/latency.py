@@ -17,15 +17,19 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.utilities import get_rmw_implementation_identifier
 
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.msg import Action, Observation
 from h2o_ros.nodes.common import LATEST, to_floats
+from h2o_ros.nodes.transport import leave_shared_memory
 from h2o_ros.task import Task, load_task
 from h2o_ros.transitions import Transitions
 
 WARM_UP = 200  # messages
+TURNS = 2
+WAYS = {'UDP': {}, 'shared memory': {'FASTDDS_BUILTIN_TRANSPORTS': 'DEFAULT'}}
 
 
 def save_policy(task: Task, path: Path) -> None:
@@ -66,14 +70,9 @@ def round_trips(task: Task, seconds: float, rate: float) -> np.ndarray:
     return 1e3 * np.array(trips)
 
 
-def main() -> None:
-    """Print the distribution."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--seconds', type=float, default=20.0)
-    parser.add_argument('--rate', type=float, default=200.0)
-    options = parser.parse_args()
+def measure(options: argparse.Namespace) -> None:
+    """Print the distribution, spoken as this process's environment says."""
     task = load_task('standing_still')
-    os.environ.setdefault('ROS_DOMAIN_ID', '97')
     with tempfile.TemporaryDirectory() as folder:
         policy = Path(folder) / 'policy.safetensors'
         save_policy(task, policy)
@@ -84,6 +83,7 @@ def main() -> None:
             cwd=folder,
         )  # fmt: skip
         try:
+            leave_shared_memory(os.environ, get_rmw_implementation_identifier())
             rclpy.init()
             trips = round_trips(task, options.seconds, options.rate)
         finally:
@@ -93,8 +93,27 @@ def main() -> None:
     median, late, worst = np.percentile(trips, [50, 99, 100])
     print(
         f'observation to action, {len(trips)} answers at {options.rate:g} Hz: '
-        f'median {median:.2f} ms (goal 0.5), p99 {late:.2f} ms (goal 1.5), worst {worst:.1f} ms'
+        f'median {median:.2f} ms (goal 0.5), p99 {late:.2f} ms (goal 1.5), worst {worst:.1f} ms',
+        flush=True,
     )
+
+
+def main() -> None:
+    """Measure in turns what nodes do, UDP alone, and what Fast DDS does by itself."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--seconds', type=float, default=20.0)
+    parser.add_argument('--rate', type=float, default=200.0)
+    parser.add_argument('--one-way', action='store_true', help='as the environment says, alone')
+    options = parser.parse_args()
+    os.environ.setdefault('ROS_DOMAIN_ID', '97')
+    if options.one_way:
+        measure(options)
+        return
+    for _ in range(TURNS):
+        for way, variables in WAYS.items():
+            print(f'{way}: ', end='', flush=True)
+            command = [sys.executable, *sys.argv, '--one-way']
+            subprocess.run(command, env=os.environ | variables, check=True)
 
 
 if __name__ == '__main__':
