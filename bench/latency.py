@@ -17,13 +17,12 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.utilities import get_rmw_implementation_identifier
 
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.msg import Action, Observation
 from h2o_ros.nodes.common import LATEST, to_floats
-from h2o_ros.nodes.transport import leave_shared_memory
+from h2o_ros.nodes.transport import join
 from h2o_ros.task import Task, load_task
 from h2o_ros.transitions import Transitions
 
@@ -83,8 +82,7 @@ def measure(options: argparse.Namespace) -> None:
             cwd=folder,
         )  # fmt: skip
         try:
-            leave_shared_memory(os.environ, get_rmw_implementation_identifier())
-            rclpy.init()
+            join()
             trips = round_trips(task, options.seconds, options.rate)
         finally:
             server.terminate()

@@ -21,7 +21,7 @@ from std_msgs.msg import Bool, String
 from h2o_ros.data.bags import Bag
 from h2o_ros.data.dataset import load_bags
 from h2o_ros.data.driver_status import ARMED
-from h2o_ros.data.streams import BALANCE_CONTROLLER, OPERATOR, POLICY
+from h2o_ros.data.streams import BALANCE_CONTROLLER, OPERATOR, POLICY, UNSAID
 from h2o_ros.data.takes import LABELS, TakeRecorder
 from h2o_ros.errors import BagError
 from h2o_ros.msg import Action, DriverStatus, PilotStatus, RecordingStatus
@@ -48,6 +48,12 @@ def write_steps(takes, first, count):
 def metadata(path):
     with Bag(path) as bag:
         return bag.metadata
+
+
+def test_who_decided_has_the_numbers_of_the_message():
+    names = ('POLICY', 'BALANCE_CONTROLLER', 'OPERATOR', 'UNKNOWN')
+    numbers = [getattr(Action, f'SOURCE_{name}') for name in names]
+    assert numbers == [POLICY, BALANCE_CONTROLLER, OPERATOR, UNSAID]
 
 
 def test_each_take_is_a_bag_with_its_own_label_and_notes(tmp_path):

@@ -17,7 +17,7 @@ RATE_TOLERANCE = 0.1  # of the task's rate
 ACTION_TYPE = 'h2o_ros/msg/Action'
 # SOURCE_* of that message: who decided
 POLICY, BALANCE_CONTROLLER, OPERATOR = range(3)
-UNSAID = 255  # written where nobody knows
+UNSAID = 255  # SOURCE_UNKNOWN: written where nobody knows
 DECIDER = Source('', ACTION_TYPE, 'source')
 LARGEST_NUMBER = 1e12  # in SI units beyond any sensor; its square is still finite in float32
 

@@ -166,7 +166,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(f'after {trainer.updates:,} updates; means over steps of the exploring policy')
     if not (trainer.simulation or options.gap) and trainer.config.needs_simulated:
         print('the checkpoint does not tell its gap; taken as none, --gap names another')
-    needed, discount = needed_steps(trainer.config.discount), trainer.config.discount
+    discount = trainer.config.discount
+    needed = needed_steps(discount)
     if needed > task.horizon:
         raise ConfigurationError(
             f'{options.checkpoint}: with discount {discount:g} a return needs {needed} steps, and '

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
-import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,10 +14,9 @@ from rcl_interfaces.srv import GetParameterTypes
 from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node, NodeNameNonExistentError
-from rclpy.utilities import get_rmw_implementation_identifier
 
 from h2o_ros.errors import ConfigurationError, RobotError, exit_code_of
-from h2o_ros.nodes.transport import leave_shared_memory
+from h2o_ros.nodes.transport import join
 
 OFFERED = ('std_srvs', 'h2o_ros')  # packages whose services a person calls
 DISCOVERY = 10.0  # s in which a node of the domain becomes known at the latest
@@ -46,8 +44,7 @@ def parse(words: list[str] | None) -> argparse.Namespace:
 
 def run(service: str, fields: list[str]) -> int:
     """Join ROS, do what was asked and leave."""
-    leave_shared_memory(os.environ, get_rmw_implementation_identifier())
-    rclpy.init(args=[])  # field:=value is no remapping rule
+    join(args=[])  # field:=value is no remapping rule
     node = rclpy.create_node('h2o_call')
     executor = SingleThreadedExecutor()
     executor.add_node(node)

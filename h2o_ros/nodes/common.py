@@ -24,13 +24,12 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import get_rmw_implementation_identifier
 from std_srvs.srv import Trigger
 
 from h2o_ros.configuration import check_limits, range_text
 from h2o_ros.errors import ConfigurationError, H2OError
 from h2o_ros.msg import DriverStatus
-from h2o_ros.nodes.transport import leave_shared_memory
+from h2o_ros.nodes.transport import join
 
 T = TypeVar('T')
 
@@ -165,9 +164,8 @@ def run(make_node: Callable[[], Any], args: list[str] | None = None) -> None:
 
 
 def _join_ros(args: list[str] | None) -> None:
-    leave_shared_memory(os.environ, get_rmw_implementation_identifier())
     try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        join(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as err:
         reason = str(err).removeprefix('failed to initialize rcl: ').partition('. Error: ')[0]
         reason = f'unknown ROS arguments {reason}' if reason.startswith('[') else reason
