@@ -90,6 +90,28 @@ def test_from_configuration_to_torque_and_back(driver, ros_domain, wait_until):
         assert client.transition(CONFIGURE), 'and once more'
 
 
+def test_an_impossible_transition_is_refused_and_the_torque_goes_on(
+    driver, ros_domain, wait_until
+):
+    with stand_and_client(ros_domain, wait_until) as (stand, client):
+        node = driver()
+        assert client.transition(CONFIGURE)
+        client.answers = lambda observation: [0.5]
+        client.await_ready()
+        client.activate()
+        for impossible in (CONFIGURE, ACTIVATE, CLEANUP, 99):
+            assert not client.transition(impossible)
+        wait_until(lambda: np.allclose(stand.last_torque(), 0.25), 5, 'half to each wheel')
+        assert client.status.state == DriverStatus.ARMED
+        assert client.transition(DEACTIVATE)
+        assert not client.transition(DEACTIVATE)
+        node.send_signal(signal.SIGINT)
+        text, _ = node.communicate(timeout=15)
+    assert node.returncode == 0 and 'Traceback' not in text
+    refused = [line for line in text.splitlines() if 'refused: the node is active' in line]
+    assert len(refused) == 4 and 'possible: deactivate (4), shutdown (7)' in refused[0], text
+
+
 @pytest.mark.parametrize(
     ('roll', 'pitch', 'yaw', 'lean'),
     [

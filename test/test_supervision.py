@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -215,6 +216,40 @@ def test_a_trip_that_ends_the_run_is_among_the_trips():
     sequence = run(nodes, persist=False)
     assert sequence.fault == 'the driver tripped: a wheel turns'
     assert sequence.trips == [sequence.fault]
+
+
+@pytest.mark.parametrize('persist', [False, True])
+def test_a_driver_that_somebody_deactivates_is_no_trip(persist):
+    nodes, waits = Nodes(), []
+
+    def hear(line):
+        if 'armed: the balance' in line:
+            nodes.armed = False
+        if 'go on' in line:
+            waits.append(line)
+            nodes.armed = True
+
+    nodes.on_said = hear
+    sequence = run(nodes, persist=persist)
+    fault = 'somebody deactivated the driver'
+    assert (sequence.fault, sequence.trips) == ('' if persist else fault, [])
+    assert waits == [f'{fault}; put the robot up and activate the driver to go on'] * persist
+    assert not sequence.stopped
+
+
+def test_torque_that_fades_at_ctrl_c_is_nobody_who_deactivates():
+    nodes = Nodes()
+
+    def prepare(sequence):
+        def hear(line):
+            if 'armed: the balance' in line:
+                nodes.armed = False
+                threading.Timer(0.1, sequence.stop).start()
+
+        nodes.on_said = hear
+
+    sequence = run(nodes, prepare)
+    assert (sequence.fault, sequence.stopped) == ('', True)
 
 
 def test_the_policy_waits_for_a_person_who_drives():

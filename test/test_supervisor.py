@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 
 import numpy as np
 import pytest
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.srv import ChangeState, GetState
 from ros_client import listening
 from std_srvs.srv import Trigger
 from test_policy_gate import policy
@@ -39,7 +40,10 @@ class Robot:
         self.refusals: list[str] = []  # reasons to refuse to activate, each told a while later
         self.refused = ''
         self.asked_for: list[str] = []  # hashes of the policies to release
+        self.lifecycle = 'unconfigured'
+        self.transitions: list[str] = []
         node.create_service(ChangeState, 'hardware_driver/change_state', self._change)
+        node.create_service(GetState, 'hardware_driver/get_state', self._get_state)
         for name, mode in MODES.items():
             node.create_service(Trigger, name, lambda _, a, m=mode: self._choose(m, a))
         node.create_service(ReleasePolicy, RELEASE, self._release)
@@ -58,12 +62,27 @@ class Robot:
         self.mode, self.source, self.reason = mode, source, reason
         self._tell()
 
+    def deactivate(self) -> None:
+        """Have a person end the torque."""
+        self.lifecycle, self.state = 'inactive', DriverStatus.DISARMED
+        self._tell()
+
+    def _get_state(self, _request, answer):
+        answer.current_state.label = self.lifecycle
+        return answer
+
     def _change(self, request, answer):
-        armed = request.transition.id == TRANSITIONS['activate']
+        name, (_, start, not_needed) = next(
+            item for item in TRANSITIONS.items() if item[1][0] == request.transition.id
+        )
+        self.transitions.append(name)
+        assert start == self.lifecycle, f'{name} of a driver that is {self.lifecycle}'
+        armed = name == 'activate'
         if armed and self.refusals:
             self.refused = self.refusals.pop(0)
             answer.success = False
             return answer
+        self.lifecycle = not_needed[0]
         self.state = DriverStatus.ARMED if armed else DriverStatus.DISARMED
         self._tell()
         answer.success = True
@@ -178,6 +197,35 @@ def test_a_driver_that_answered_has_not_ended(start, ros_domain, wait_until, tmp
         code, text = end(process)
     drive = json.loads((tmp_path / 'drive.json').read_text())
     assert (code, drive['fault'], drive['stopped']) == (0, '', True), text
+
+
+@pytest.mark.parametrize('phase', ['shadow', 'policy'])
+def test_a_driver_that_somebody_deactivates_ends_the_run_at_once(
+    start, ros_domain, wait_until, tmp_path, phase
+):
+    process = start()
+    mode = {'shadow': PilotStatus.MODE_SHADOW, 'policy': PilotStatus.MODE_POLICY}[phase]
+    with listening(ros_domain) as node:
+        robot = Robot(node)
+        wait_until(lambda: robot.mode == mode, 20, 'the phase')
+        began = time.monotonic()
+        robot.deactivate()
+        text, _ = process.communicate(timeout=20)
+    assert time.monotonic() - began < 10.0, 'as long as the shadow phase may take'
+    assert process.returncode == 1
+    drive = json.loads((tmp_path / 'drive.json').read_text())
+    assert drive['fault'] == 'somebody deactivated the driver', text
+    assert robot.transitions == ['configure', 'activate', 'cleanup']
+
+
+def test_a_driver_that_is_active_already_is_not_configured_again(start, ros_domain, wait_until):
+    process = start(policy='')
+    with listening(ros_domain) as node:
+        robot = Robot(node)
+        robot.lifecycle = 'active'
+        text, _ = process.communicate(timeout=30)
+    assert process.returncode == 1 and robot.transitions == []
+    assert 'hardware_driver cannot configure: it is active, not unconfigured' in text
 
 
 def test_steps_that_could_not_be_paired_are_told(start, ros_domain, wait_until, tmp_path):

@@ -253,7 +253,7 @@ def _metadata(task: Task, operator: str) -> dict[str, str]:
 
 def main() -> None:
     """Run the node."""
-    run(BagRecorder)
+    run(BagRecorder, Parameters)
 
 
 if __name__ == '__main__':

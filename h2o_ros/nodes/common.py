@@ -5,13 +5,14 @@ from __future__ import annotations
 import array
 import dataclasses
 import importlib
+import json
 import os
 import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Sized
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Sequence, Sized
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import numpy as np
 import rclpy
@@ -24,6 +25,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
 from std_srvs.srv import Trigger
 
 from h2o_ros.configuration import check_limits, range_text
@@ -107,10 +109,14 @@ class BaseNode(Node):
         return cls(**values)
 
 
+def _describe(field: dataclasses.Field) -> str:
+    unit = f' ({field.metadata["unit"]})' if field.metadata.get('unit') else ''
+    return field.metadata['text'] + unit
+
+
 def _descriptor(field: dataclasses.Field) -> ParameterDescriptor:
     meta = field.metadata
-    unit = f' ({meta["unit"]})' if meta.get('unit') else ''
-    descriptor = ParameterDescriptor(description=meta['text'] + unit, read_only=True)
+    descriptor = ParameterDescriptor(description=_describe(field), read_only=True)
     if 'choices' in meta:
         descriptor.additional_constraints = 'one of ' + ', '.join(map(str, meta['choices']))
     if 'minimum' in meta and isinstance(field.default, float):
@@ -124,18 +130,26 @@ def _descriptor(field: dataclasses.Field) -> ParameterDescriptor:
     return descriptor
 
 
-def run(make_node: Callable[[], Any], args: list[str] | None = None) -> None:
+def run(
+    make_node: Callable[[], Any], *parameters: type, args: list[str] | None = None
+) -> NoReturn:
     """Run one node until it is finished or interrupted, and exit the process.
 
-    Exit code 2 with one line on stderr for a user's mistake, else the node's own.
+    make_node: the node's class. parameters: the dataclasses that it declares its parameters from,
+    for --help. args: the command line, else that of the process. Exit code 2 with one line on
+    stderr for a user's mistake, else the node's own.
     """
+    words = sys.argv[1:] if args is None else args
+    if {'-h', '--help'} & set(words):
+        print(node_help(make_node, parameters))
+        sys.exit(0)
     stopping: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda signum, _frame: stopping.append(signum))
     code = 0
     node = None
     try:
-        _join_ros(args)
+        _join_ros(words)
         node = make_node()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
@@ -163,15 +177,32 @@ def run(make_node: Callable[[], Any], args: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _join_ros(args: list[str] | None) -> None:
+def node_help(make_node: Callable[[], Any], parameters: Sequence[type]) -> str:
+    """Return what a node does and its parameters, as its --help shows them."""
+    name = make_node.__module__.rpartition('.')[2]
+    what = (sys.modules[make_node.__module__].__doc__ or '').strip()
+    fields = {field.name: field for cls in parameters for field in dataclasses.fields(cls)}
+    lines = [what, '', f'usage: ros2 run h2o_ros {name} --ros-args -p name:=value ...']
+    lines += ['', 'parameters:'] if fields else []
+    for field in fields.values():
+        default = json.dumps(field.default, ensure_ascii=False)
+        lines.append(f'  {field.name} ({default}): {_describe(field)}')
+    return '\n'.join(lines)
+
+
+def _join_ros(words: list[str]) -> None:
     try:
-        join(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        # rclpy takes the first word for the program's name.
+        others = remove_ros_args(['node', *words])[1:]
+        if others:
+            reason = f'unexpected argument {others[0]}'
+        else:
+            join(args=words, signal_handler_options=SignalHandlerOptions.NO)
+            return
     except RuntimeError as err:
         reason = str(err).removeprefix('failed to initialize rcl: ').partition('. Error: ')[0]
         reason = f'unknown ROS arguments {reason}' if reason.startswith('[') else reason
-        raise ConfigurationError(
-            f'{reason}; parameters are written --ros-args -p name:=value'
-        ) from err
+    raise ConfigurationError(f'{reason}; parameters are written --ros-args -p name:=value')
 
 
 def answering(

@@ -147,7 +147,7 @@ def save_episodes(path: Path, episodes: Episodes, version: int) -> None:
 
 def main() -> None:
     """Run the node."""
-    run(Evaluator)
+    run(Evaluator, Parameters)
 
 
 if __name__ == '__main__':

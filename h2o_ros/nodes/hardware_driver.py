@@ -20,6 +20,7 @@ from h2o_ros.nodes.common import LATCHED, BaseNode, answering, run
 from h2o_ros.nodes.diagnostics import Diagnostics
 from h2o_ros.nodes.driver_status import diagnostic_values, driver_status, level
 from h2o_ros.nodes.driver_topics import DriverTopics
+from h2o_ros.nodes.lifecycle_guard import refuse_impossible_transitions
 from h2o_ros.nodes.sole_run import take_sole_lock
 from h2o_ros.robot.control_priority import prefer_punctuality, run_in_real_time
 from h2o_ros.robot.control_session import Connection, Running
@@ -58,6 +59,7 @@ class HardwareDriver(BaseNode, LifecycleNode):
 
     def __init__(self) -> None:
         super().__init__('hardware_driver')
+        refuse_impossible_transitions(self)
         self._lock = take_sole_lock(self, ROBOT_TOPIC)
         self._settings = self.read_parameters(Parameters)
         self._motor_settings = self.read_parameters(MotorSettings)
@@ -254,7 +256,7 @@ class HardwareDriver(BaseNode, LifecycleNode):
 
 def main() -> None:
     """Run the node."""
-    run(HardwareDriver)
+    run(HardwareDriver, Parameters, MotorSettings, SafetySettings)
 
 
 if __name__ == '__main__':

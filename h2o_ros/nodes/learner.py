@@ -228,7 +228,7 @@ class Learner(BaseNode):
 
 def main() -> None:
     """Run the node."""
-    run(Learner)
+    run(Learner, Parameters)
 
 
 if __name__ == '__main__':

@@ -112,7 +112,7 @@ class LockstepRobot(BaseNode):
 
 def main() -> None:
     """Run the node."""
-    run(LockstepRobot)
+    run(LockstepRobot, Parameters)
 
 
 if __name__ == '__main__':

@@ -61,7 +61,7 @@ class Operator(BaseNode):
 
 def main() -> None:
     """Run the node."""
-    run(Operator)
+    run(Operator, Parameters)
 
 
 if __name__ == '__main__':

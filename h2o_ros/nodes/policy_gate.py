@@ -154,7 +154,7 @@ class PolicyGateNode(BaseNode):
 
 def main() -> None:
     """Run the node."""
-    run(PolicyGateNode)
+    run(PolicyGateNode, Parameters)
 
 
 if __name__ == '__main__':

@@ -136,7 +136,7 @@ class PolicyServer(BaseNode):
 
 def main() -> None:
     """Run the node."""
-    run(PolicyServer)
+    run(PolicyServer, Parameters, PilotSettings)
 
 
 if __name__ == '__main__':

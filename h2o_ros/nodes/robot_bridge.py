@@ -72,7 +72,7 @@ class RobotBridge(BaseNode):
 
 def main() -> None:
     """Run the node."""
-    run(RobotBridge)
+    run(RobotBridge, Parameters)
 
 
 if __name__ == '__main__':

@@ -148,7 +148,7 @@ class SimBridge(BaseNode):
 
 def main() -> None:
     """Run the node."""
-    run(SimBridge)
+    run(SimBridge, Parameters)
 
 
 if __name__ == '__main__':

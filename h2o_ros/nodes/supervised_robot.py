@@ -36,6 +36,10 @@ class Tripped(RobotError):
     """The driver cut the motors out."""
 
 
+class Deactivated(RobotError):
+    """Somebody else ended the torque, without a trip."""
+
+
 class Stopped(Exception):
     """A person ended the run."""
 
@@ -50,9 +54,9 @@ class Robot(Protocol):
         """Say where the policy, the policy server and the driver disagree on the task."""
 
     def change_state(self, transition: str, timeout: float) -> None:
-        """Make a transition of the driver's lifecycle.
+        """Make a transition of the driver's lifecycle if it is needed.
 
-        Refused, with the driver's reason, where it does not; RobotError where it does not answer.
+        Refused, with the driver's reason, if it does not; RobotError if it does not answer.
         """
 
     def call(self, service: str, timeout: float) -> str:

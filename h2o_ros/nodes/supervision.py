@@ -12,7 +12,14 @@ import traceback
 from collections.abc import Callable
 
 from h2o_ros.errors import RobotError
-from h2o_ros.nodes.supervised_robot import Plan, Refused, Robot, Stopped, Tripped
+from h2o_ros.nodes.supervised_robot import (
+    Deactivated,
+    Plan,
+    Refused,
+    Robot,
+    Stopped,
+    Tripped,
+)
 from h2o_ros.robot.shadow import ShadowPhase
 
 CONFIGURE = 15.0  # s in which the driver finds and checks its motors
@@ -26,6 +33,7 @@ AGAIN = 1.0  # s for which a refused hand-over is tried again
 HAND_BACK = 3.0  # s of balancing in which a person takes hold of the robot
 FAREWELL = 1.0  # s in which a node that was told to end, or runs on, is heard
 STOPPED = 0.02  # s between two looks
+CTRL_C_ARRIVAL = 0.5  # s by which it may reach the driver before this node
 
 
 class Supervision(threading.Thread):
@@ -47,6 +55,7 @@ class Supervision(threading.Thread):
         self.shadowing = threading.Event()
         self.driving = threading.Event()
         self._activated = self._recording = False
+        self._armed = False  # and was seen to be
         self.fault = ''
         self.stopped = False
         self.recording_lost = ''
@@ -96,6 +105,7 @@ class Supervision(threading.Thread):
         self._activate()
         self._activated = True
         self._wait(robot.is_armed, ANSWER, lambda: f'the driver does not arm: {robot.trip()}')
+        self._armed = True
         robot.say('armed: the balance controller drives')
 
     def _activate(self) -> None:
@@ -126,8 +136,9 @@ class Supervision(threading.Thread):
             try:
                 self._drive_once()
                 return
-            except Tripped as err:
-                self.trips.append(str(err))
+            except (Tripped, Deactivated) as err:
+                if isinstance(err, Tripped):
+                    self.trips.append(str(err))
                 if not self._plan.persist:
                     raise
                 self._await_person(err)
@@ -175,14 +186,15 @@ class Supervision(threading.Thread):
         robot.say(f'hold the robot: the motors go off in {HAND_BACK:g} s')
         self._hold(HAND_BACK)
 
-    def _await_person(self, trip: Tripped) -> None:
-        """Nothing arms by itself: a person puts the robot up and calls `arm`."""
+    def _await_person(self, end: Tripped | Deactivated) -> None:
+        """Nothing arms by itself: a person puts the robot up and arms or activates the driver."""
         robot = self._robot
         self.driving.clear()
         self.shadowing.clear()
         robot.call('drive_by_balance_controller', ANSWER)
         first = 'call reset_emergency_stop, ' if robot.is_stopped_for_emergency() else ''
-        robot.say(f'{trip}; {first}put the robot up and call the service arm to go on')
+        how = 'call the service arm' if isinstance(end, Tripped) else 'activate the driver'
+        robot.say(f'{end}; {first}put the robot up and {how} to go on')
         while not robot.is_armed():
             if self._stopping.is_set():
                 raise Stopped
@@ -263,6 +275,12 @@ class Supervision(threading.Thread):
         trip = self._robot.trip()
         if trip:
             raise Tripped(f'the driver tripped: {trip}')
+        # At Ctrl-C the driver's torque fades, too, and this node may hear of that first.
+        if self._armed and not self._robot.is_armed():
+            if self._stopping.wait(CTRL_C_ARRIVAL):
+                raise Stopped
+            if not self._robot.trip():
+                raise Deactivated('somebody deactivated the driver')
 
     def _wait(
         self, condition: Callable[[], bool], timeout: float, complaint: Callable[[], str]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.client import Client
 from std_srvs.srv import Trigger
 
@@ -44,11 +44,12 @@ TRIGGERS = (
     'start_recording',
     'stop_recording',
 )
+# name: (id, the state from which it is possible, the states in which it is not needed)
 TRANSITIONS = {
-    'configure': Transition.TRANSITION_CONFIGURE,
-    'activate': Transition.TRANSITION_ACTIVATE,
-    'deactivate': Transition.TRANSITION_DEACTIVATE,
-    'cleanup': Transition.TRANSITION_CLEANUP,
+    'configure': (Transition.TRANSITION_CONFIGURE, 'unconfigured', ('inactive',)),
+    'activate': (Transition.TRANSITION_ACTIVATE, 'inactive', ('active',)),
+    'deactivate': (Transition.TRANSITION_DEACTIVATE, 'active', ('inactive', 'unconfigured')),
+    'cleanup': (Transition.TRANSITION_CLEANUP, 'inactive', ('unconfigured',)),
 }
 
 DRIVE = 'drive.json'
@@ -98,6 +99,7 @@ class Supervisor(BaseNode):
         self._driver_state: Client = self.create_client(
             ChangeState, 'hardware_driver/change_state'
         )
+        self._lifecycle: Client = self.create_client(GetState, 'hardware_driver/get_state')
         self._release: Client = self.create_client(ReleasePolicy, RELEASE)
         self._triggers: dict[str, Client] = {
             name: self.create_client(Trigger, name) for name in TRIGGERS
@@ -144,16 +146,24 @@ class Supervisor(BaseNode):
         return faults
 
     def change_state(self, transition: str, timeout: float) -> None:
-        """Make a transition of the driver's lifecycle.
+        """Make a transition of the driver's lifecycle if it is needed.
 
-        Refused, with the driver's reason, where it does not; RobotError where it does not answer.
+        Refused, with the driver's reason, if it does not; RobotError if it does not answer.
         """
         self._handed_over = False
-        request = ChangeState.Request()
-        request.transition.id = TRANSITIONS[transition]
-        answer = self._ask(self._driver_state, request, timeout, f'hardware_driver {transition}')
-        if not answer.success:
-            raise Refused(f'hardware_driver refuses to {transition}: {self._reason_given()}')
+        number, start, not_needed = TRANSITIONS[transition]
+        what = f'hardware_driver {transition}'
+        state = self._ask(self._lifecycle, GetState.Request(), timeout, what).current_state.label
+        if state not in (start, *not_needed):
+            raise Refused(
+                f'hardware_driver cannot {transition}: it is {state}, not {start}; has somebody '
+                'else changed its state?'
+            )
+        if state == start:
+            request = ChangeState.Request()
+            request.transition.id = number
+            if not self._ask(self._driver_state, request, timeout, what).success:
+                raise Refused(f'hardware_driver refuses to {transition}: {self._reason_given()}')
         self._deactivated = transition == 'deactivate' or self._deactivated
 
     def call(self, service: str, timeout: float) -> str:
@@ -336,7 +346,7 @@ class Supervisor(BaseNode):
 
 def main() -> None:
     """Run the node."""
-    run(Supervisor)
+    run(Supervisor, Parameters)
 
 
 if __name__ == '__main__':

@@ -162,7 +162,7 @@ class Teleop(BaseNode):
 
 def main() -> None:
     """Run the node."""
-    run(Teleop)
+    run(Teleop, Parameters, KeyboardSettings, JoystickSettings)
 
 
 if __name__ == '__main__':

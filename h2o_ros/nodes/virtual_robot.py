@@ -152,7 +152,7 @@ def make_body(parameters: Parameters) -> AttendedRobot:
 
 def main() -> None:
     """Run the node."""
-    run(VirtualRobot)
+    run(VirtualRobot, Parameters)
 
 
 if __name__ == '__main__':
