@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from machine_watch import MACHINE
 
+from h2o_ros.launcher import LAUNCHER
 from h2o_ros.launching.installation import built_prefix, environment_of_nodes
 
 # A shell lets what it starts in the background ignore SIGINT, and all that this starts in turn.
@@ -58,6 +59,7 @@ def node_environment(ros_domain: int) -> dict[str, str]:
         'ROS_DOMAIN_ID': str(ros_domain),
         'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
         'OMP_NUM_THREADS': '1',
+        LAUNCHER: str(os.getpid()),  # no node outlives a test run that is killed
     }
 
 
@@ -94,7 +96,10 @@ class Processes:
             if process.poll() is None:
                 left.append(' '.join(map(str, process.args)))
                 os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            if process.stdout is not None and process.stdout.closed:  # by the test
+                process.wait()
+            else:
+                process.communicate()
         return left
 
 

@@ -57,7 +57,9 @@ NODES = {
     'plain': "assert signal.SIG_IGN not in ORIGINAL\nnote('pid', os.getpid())\ntime.sleep(60)",
     'polite': "session = Path('/proc/self/autogroup')\nprint('niceness', os.nice(0))\n"
     "print('of the session', session.read_text().split()[-1] if session.exists() else 'none')",
-    'echo': "print('\\n'.join(sys.argv[1:]))\nprint(Path(sys.argv[-1]).read_text())",
+    'chatty': "note('pid', os.getpid())\nwhile True: print(200 * 'x'); time.sleep(0.001)",
+    'echo': "print('\\n'.join(sys.argv[1:]))\n"
+    'print(next(Path(word) for word in sys.argv[:0:-1] if Path(word).is_file()).read_text())',
 }
 LAUNCH_FILE = """
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
@@ -95,12 +97,16 @@ class Launch:
         for name, body in NODES.items():
             (executables / name).write_text(PROLOGUE + body)
 
-    def start(self, nodes, *words, patience=5.0, delay=0.05, **environment):
-        """Run a launch file with these nodes; words are further arguments."""
+    def start(self, nodes, *words, patience=5.0, delay=0.05, prefix=(), **environment):
+        """Run a launch file with these nodes; words are further arguments.
+
+        prefix: a command that runs the launch.
+        """
         file = self.folder / 'test.launch.py'
         file.write_text(LAUNCH_FILE.format(nodes=nodes))
         code = START.format(patience=patience, delay=delay)
-        return self.start_command([sys.executable, '-c', code, str(file), *words], **environment)
+        command = [*prefix, sys.executable, '-c', code, str(file), *words]
+        return self.start_command(command, **environment)
 
     def start_command(self, command, **environment):
         """Run a command on this prefix."""
@@ -166,6 +172,51 @@ def test_no_process_outlives_a_killed_launcher(launch, wait_until, running):
     wait_until(lambda: not running(int(launch.noted('worker'))), 10, 'the worker ends')
     wait_until(lambda: not running(int(launch.noted('stubborn'))), 10, 'the stubborn one ends')
     assert launch.noted('worker', 'saved') == ''
+
+
+STARTER = """
+import subprocess, sys, time
+subprocess.Popen(sys.argv[2:], stdout=open(sys.argv[1], 'w'), stderr=subprocess.STDOUT)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize('kept', [False, True])
+def test_a_launch_whose_parent_was_killed_ends_its_nodes(launch, wait_until, running, kept):
+    output = launch.folder / 'output.txt'
+    prefix = (['nohup'] if kept else []) + [sys.executable, '-c', STARTER, str(output)]
+    nodes = "NodeProcess('worker', required=True)"
+    starter = launch.start(nodes, prefix=prefix)
+    wait_until(lambda: launch.noted('worker'))
+    starter.kill()
+    if kept:  # as a shell that ends leaves what it was told to keep
+        time.sleep(1.0)
+        assert running(int(launch.noted('worker')))
+        os.killpg(starter.pid, signal.SIGTERM)
+    wait_until(lambda: not running(int(launch.noted('worker'))), 10, output.read_text)
+    assert launch.noted('worker', 'saved') == ''
+    told = 'who started this launch has ended: ending the nodes'
+    wait_until(lambda: 'worker stopped' in output.read_text(), 10, output.read_text)
+    assert (told in output.read_text()) == (not kept)
+
+
+def test_a_launch_whose_reader_is_gone_ends_its_nodes(launch, wait_until, running):
+    run = launch.start("NodeProcess('chatty', required=True), NodeProcess('worker')")
+    wait_until(lambda: launch.noted('chatty') and launch.noted('worker'))
+    run.stdout.close()
+    assert run.wait(20) == 0
+    assert launch.noted('chatty', 'saved') == launch.noted('worker', 'saved') == ''
+    assert not any(running(int(launch.noted(name))) for name in ('chatty', 'worker'))
+
+
+def test_a_reader_that_hangs_does_not_keep_a_launch_from_ending(launch, wait_until, running):
+    run = launch.start("NodeProcess('chatty', required=True)")
+    wait_until(lambda: launch.noted('chatty'))
+    time.sleep(1.5)  # 300 kB, where a pipe holds 64
+    run.send_signal(signal.SIGINT)
+    assert run.wait(10) == 0
+    assert launch.noted('chatty', 'saved') == ''
+    assert not running(int(launch.noted('chatty')))
 
 
 def test_the_end_of_the_required_node_ends_all_with_its_code(launch, running):
@@ -302,7 +353,7 @@ def test_a_node_runs_alone_as_under_ros2_run(launch, words):
 def test_an_unknown_node_is_one_line_that_lists_the_known(launch):
     process = launch.start_command([sys.executable, '-c', RUN, 'sorcerer'])
     output = process.communicate(timeout=20)[0]
-    assert output.startswith("error: unknown node 'sorcerer'; choose one of echo, ")
+    assert output.startswith("error: unknown node 'sorcerer'; choose one of chatty, echo, ")
     assert output.count('\n') == 1
     assert process.returncode == 2
 
@@ -472,6 +523,20 @@ def stand_in(monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
 
 
+class Context:
+    """What a launch description needs of a LaunchContext.
+
+    failures: messages of the errors that its loop's exception handler was given.
+    """
+
+    def __init__(self, launch_configurations, is_shutdown=False):
+        self.launch_configurations, self.is_shutdown = launch_configurations, is_shutdown
+        self.failures = []
+        self.asyncio_loop = types.SimpleNamespace(
+            call_exception_handler=lambda context: self.failures.append(context['message'])
+        )
+
+
 def declared_parameters(module):
     """Return the fields of every dataclass that a node declares its parameters from."""
     names = [name for name in vars(module) if name == 'Parameters' or name.endswith('Settings')]
@@ -507,7 +572,7 @@ def test_both_ways_start_the_same_nodes(path, given, monkeypatch):
     assert [action.name for action in declared] == [a.name for a in module.GRAPH.arguments]
     assert all(action.description for action in declared)
     chosen = {action.name: action.default_value for action in declared} | given
-    context = types.SimpleNamespace(launch_configurations=chosen)
+    context = Context(chosen)
     made = [action.kwargs for action in last.function(context)]
     stated = module.GRAPH.nodes(module.GRAPH.read(given))
     assert len(made) == len(stated)
@@ -524,10 +589,17 @@ def test_both_ways_start_the_same_nodes(path, given, monkeypatch):
         assert (node['respawn'], node['respawn_delay']) == (process.respawn, 1.0)
         assert (node['respawn_max_retries'] < 0) == (not process.apart)
         for code in (0, 1, -9, 2):
+            context = Context(chosen)
             ends = node['on_exit'](types.SimpleNamespace(returncode=code), context)
             fails = code == 2 or (code != 0 and not process.respawn)
             lets_go = process.apart and code != 2  # a mistake at the beginning ends all
             assert (ends is not None) == (process.required or (fails and not lets_go))
+            told = f'{process.label} ended with exit code {code}'
+            assert context.failures == [told] * (ends is not None and code != 0)
+            assert ends is None or ends.kwargs['reason'] == told
+            context = Context(chosen, is_shutdown=True)
+            assert node['on_exit'](types.SimpleNamespace(returncode=code), context) is None
+            assert context.failures == [told] * (process.required and code != 0)
     assert len({process.label for process in stated}) == len(stated)
 
 
@@ -588,7 +660,7 @@ def test_who_learns_on_and_who_drives_hear_each_other_in_a_namespace(
     chosen = {action.name: action.default_value for action in declared} | given
     if namespace:
         chosen['ros_namespace'] = namespace  # as PushRosNamespace leaves it
-    made = last.function(types.SimpleNamespace(launch_configurations=chosen))
+    made = last.function(Context(chosen))
     nodes = {action.kwargs['name']: action for action in made}
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=ros_domain)
@@ -699,6 +771,6 @@ def test_a_wrong_value_is_refused_under_ros_too(monkeypatch):
 
     graph = Graph((Argument('seed', 0, 'Random seed'),), lambda arguments: [])
     opaque = make_launch_description(graph).entities[-1]
-    context = types.SimpleNamespace(launch_configurations={'seed': 'one', 'unrelated': '1'})
+    context = Context({'seed': 'one', 'unrelated': '1'})
     with pytest.raises(ConfigurationError, match='argument seed: expected int'):
         opaque.function(context)

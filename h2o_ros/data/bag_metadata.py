@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -38,17 +39,46 @@ def write_unfinished(folder: Path, entries: Mapping[str, str]) -> None:
     _replace(folder / UNFINISHED_NAME, json.dumps(entries, ensure_ascii=False, indent=1) + '\n')
 
 
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """Return what metadata.yaml says of a finished bag; BagError if it cannot be read."""
+    return _information(folder, yaml.SafeLoader)
+
+
+def custom_data(folder: Path) -> dict[str, str]:
+    """Return the recorder's own entries, each as the text that stands in metadata.yaml.
+
+    rosbag2 writes them without quotes: as plain YAML, a version of 007 would be the number 7.
+    """
+    entries = _information(folder, yaml.BaseLoader).get('custom_data')
+    if not isinstance(entries, dict):  # there are none
+        return {}
+    return {str(key): str(value) for key, value in entries.items()}
+
+
 def finish_metadata(folder: Path, entries: Mapping[str, str]) -> None:
     """Put entries into the metadata.yaml of a finished bag; others stay."""
+    information = read_metadata(folder)
+    information['custom_data'] = {**custom_data(folder), **entries}
+    content = {'rosbag2_bagfile_information': information}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    _replace(folder / 'metadata.yaml', text)
+    (folder / UNFINISHED_NAME).unlink(missing_ok=True)
+
+
+def _information(folder: Path, loader: Any) -> dict[str, Any]:
     file = folder / 'metadata.yaml'
     try:
-        content = yaml.safe_load(file.read_text(encoding='utf-8'))
+        # A loader of plain values: SafeLoader, or BaseLoader, which leaves all as text.
+        content = yaml.load(file.read_text(encoding='utf-8'), Loader=loader)
         information = content['rosbag2_bagfile_information']
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as err:
-        raise BagError(f'{file}: cannot be read; is the bag still there?') from err
-    information['custom_data'] = {**(information.get('custom_data') or {}), **entries}
-    _replace(file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
-    (folder / UNFINISHED_NAME).unlink(missing_ok=True)
+        if not isinstance(information, dict):
+            raise TypeError(f'expected a mapping, got {type(information).__name__}')
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as err:
+        reason = ' '.join(str(err).split())
+        raise BagError(
+            f'{file}: damaged ({reason}); remove it to read the storage files without it'
+        ) from err
+    return information
 
 
 def _replace(file: Path, text: str) -> None:

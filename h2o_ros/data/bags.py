@@ -1,6 +1,6 @@
 """Bags, read and written through one small seam.
 
-`rosbag2_py` is used where it is installed, rosbags (PyPI) elsewhere; the files are the same. What
+rosbags (PyPI) is used where it is installed, `rosbag2_py` elsewhere; the files are the same. What
 a killed recorder left behind is read as far as it goes (salvage.py).
 """
 
@@ -216,7 +216,7 @@ class BagWriter:
 
 def default_backend() -> str:
     """Say which library reads and writes bags here."""
-    for name in ('rosbag2_py', 'rosbags'):
+    for name in ('rosbags', 'rosbag2_py'):  # rosbags reads in memory, and flushes what it writes
         if importlib.util.find_spec(name):
             return name
     raise BagError('neither rosbag2_py nor rosbags is installed; run pip install rosbags')

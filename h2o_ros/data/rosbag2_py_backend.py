@@ -1,13 +1,21 @@
-"""Bags through rosbag2_py, where ROS 2 is installed."""
+"""Bags through rosbag2_py, where ROS 2 is installed and rosbags is not.
+
+rosbag2 writes what it decompresses, and SQLite its journal, beside the file that it reads, and it
+reads a file that is cut short without a word. So a bag is opened through a temporary folder, and
+the ends of its files and the number of its messages are checked.
+"""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import rosbag2_py
-import yaml
 
+from h2o_ros.data.bag_damage import check_counts, check_end, damaged
+from h2o_ros.data.bag_metadata import custom_data, read_metadata
 from h2o_ros.data.bags import Raw, storage_files
 from h2o_ros.errors import BagError
 
@@ -20,16 +28,29 @@ class Source:
         self.path = path
         self.warning = ''
         self.definitions: dict[str, str] = {}
-        information = _information(path)
+        information = read_metadata(path)
         if not information.get('message_count'):
             raise BagError(f'{path}: the bag is empty, it holds no messages; record it again')
-        self.metadata = {str(k): str(v) for k, v in (information.get('custom_data') or {}).items()}
+        self.metadata = custom_data(path)
+        self._files = storage_files(path)
+        self._counts = {
+            entry['topic_metadata']['name']: int(entry['message_count'])
+            for entry in information.get('topics_with_message_count') or []
+        }
         self._compressed = information.get('compression_mode', '').lower() not in ('', 'none')
         self._storage = information.get('storage_identifier', '')
+        self._folder = tempfile.TemporaryDirectory(prefix='h2o_bag_')
         try:
+            self._enter()
             kinds = self._reader().get_all_topics_and_types()
-        except RuntimeError as err:
-            raise _damaged(path, err) from err
+            for file in Path(self._folder.name).iterdir():
+                check_end(file)
+        except (RuntimeError, ValueError) as err:
+            self.close()
+            raise damaged(path, self._files, err) from err
+        except OSError as err:
+            self.close()
+            raise BagError(f'{path}: cannot be read ({err.strerror}); check the files') from err
         self.topics = {kind.name: kind.type for kind in kinds}
 
     def read(self, topics: Iterable[str]) -> Raw:
@@ -44,11 +65,23 @@ class Source:
                 times.append(stamp)
                 messages.append(message)
         except RuntimeError as err:
-            raise _damaged(self.path, err) from err
+            raise damaged(self.path, self._files, err) from err
+        found = sum(len(times) for times, _ in result.values())
+        check_counts(self.path, found, sum(self._counts.get(topic, 0) for topic in result))
         return result
 
     def close(self) -> None:
-        """Nothing is left open."""
+        """Remove the temporary folder."""
+        self._folder.cleanup()
+
+    def _enter(self) -> None:
+        """Put the bag into the temporary folder: databases as copies, all else as links."""
+        for file in self.path.iterdir():
+            inside = Path(self._folder.name) / file.name
+            if '.db3' in file.name and not file.name.endswith('.zstd'):
+                shutil.copy(file, inside)  # with its journal, where there is one
+            elif file.is_file():
+                inside.symlink_to(file.absolute())
 
     def _reader(self):
         kind = (
@@ -58,31 +91,10 @@ class Source:
         )
         reader = kind()
         reader.open(
-            rosbag2_py.StorageOptions(uri=str(self.path), storage_id=self._storage),
+            rosbag2_py.StorageOptions(uri=self._folder.name, storage_id=self._storage),
             rosbag2_py.ConverterOptions('', ''),
         )
         return reader
-
-
-def _information(path: Path) -> dict:
-    file = path / 'metadata.yaml'
-    try:
-        return yaml.safe_load(file.read_text(encoding='utf-8'))['rosbag2_bagfile_information']
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as err:
-        reason = ' '.join(str(err).split())
-        raise BagError(
-            f'{file}: damaged ({reason}); remove it to read the storage files without it'
-        ) from err
-
-
-def _damaged(path: Path, err: Exception) -> BagError:
-    files = storage_files(path)
-    name = files[0] if len(files) == 1 else path
-    reason = ' '.join(str(err).split())
-    return BagError(
-        f'{name}: truncated or damaged ({reason}); copy the bag again, or give the storage file '
-        'itself to read what is left of it'
-    )
 
 
 class Sink:

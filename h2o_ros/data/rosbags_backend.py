@@ -11,6 +11,8 @@ from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from h2o_ros.data.bag_damage import check_counts, damaged
+from h2o_ros.data.bag_metadata import custom_data
 from h2o_ros.data.bags import Raw, storage_files
 from h2o_ros.data.compression import compress
 from h2o_ros.data.definitions import SEPARATOR, full_name, full_text
@@ -30,7 +32,7 @@ class Source:
             self._reader = Reader(path)
             self._reader.open()
         except Exception as err:  # every damaged file fails in its own way
-            raise damaged(path, err) from err
+            raise damaged(path, storage_files(path), err) from err
         if not self._reader.message_count:
             self._reader.close()
             raise BagError(f'{path}: the bag is empty, it holds no messages; record it again')
@@ -40,8 +42,7 @@ class Source:
             for c in self._reader.connections
             if c.msgdef.format == MessageDefinitionFormat.MSG
         }
-        storage = cast(Any, self._reader.storage)
-        self.metadata: dict[str, str] = dict(storage.metadata.custom or {})
+        self.metadata = custom_data(path)
 
     def read(self, topics: Iterable[str]) -> Raw:
         """Return log times and serialised messages of the topics."""
@@ -54,30 +55,14 @@ class Source:
                 times.append(stamp)
                 messages.append(message)
         except Exception as err:  # as above
-            raise damaged(self.path, err) from err
+            raise damaged(self.path, storage_files(self.path), err) from err
         found = sum(len(times) for times, _ in result.values())
-        if found < promised:
-            raise BagError(
-                f'{self.path}: holds {found} of the {promised} messages that its metadata.yaml '
-                'promises; copy the bag again'
-            )
+        check_counts(self.path, found, promised)
         return result
 
     def close(self) -> None:
         """Let go of the file."""
         self._reader.close()
-
-
-def damaged(path: Path, err: Exception) -> BagError:
-    """Say which file of the bag is damaged and what can be done."""
-    reason = ' '.join(str(err).split()) or type(err).__name__
-    if 'metadata' in reason.lower() or 'yaml' in reason.lower():
-        advice = 'remove metadata.yaml to read the storage files without it'
-        return BagError(f'{path / "metadata.yaml"}: damaged ({reason}); {advice}')
-    files = storage_files(path)
-    name = files[0] if len(files) == 1 else path
-    advice = 'copy the bag again, or give the storage file itself to read what is left of it'
-    return BagError(f'{name}: truncated or damaged ({reason}); {advice}')
 
 
 class Sink:

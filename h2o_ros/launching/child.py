@@ -21,6 +21,7 @@ ESCALATION = (
     (signal.SIGTERM, TERMINATE_TIMEOUT),
     (signal.SIGKILL, 1.0),
 )
+ABANDON = signal.SIGUSR1  # has honcho's monitoring process end its command by itself
 LINGER_TIMEOUT = 0.5  # s that a process's own children have after it
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
@@ -49,8 +50,8 @@ class Process(honcho.process.Process):
         """Run the command in honcho's monitoring process, which watches the launcher too."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGUSR1, lambda *_: self._abandon())
-        _signal_at_death_of_parent(signal.SIGUSR1)
+        signal.signal(ABANDON, lambda *_: self._abandon())
+        _signal_at_death_of_parent(ABANDON)
         if os.getppid() != self._launcher:
             return
         super().run(events, ignore_signals)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import multiprocessing
+import os
 import signal
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from h2o_ros.launching.description import (
     is_mistake_at_the_beginning,
 )
 from h2o_ros.launching.installation import PACKAGE
+from h2o_ros.launching.printer import Printer
 
 
 def run_processes(
@@ -42,7 +44,10 @@ def run_processes(
         for process in processes:
             command = command_line(process, prefix, Path(folder))
             manager.add_process(process.label, command, env=environment)
-        manager.loop()
+        try:
+            manager.loop()
+        finally:
+            manager.end()
     return manager.exit_code()
 
 
@@ -75,8 +80,10 @@ class Manager(honcho.manager.Manager):
     def __init__(
         self, required: set[str], respawned: set[str], apart: Collection[str] = ()
     ) -> None:
-        super().__init__()
+        self._output = Printer()
+        super().__init__(self._output)
         self._process_ctor = child.Process
+        self._parent = os.getppid()
         self._terminating = False
         self._required, self._apart = required, frozenset(apart)
         self._began = time.monotonic()
@@ -95,6 +102,14 @@ class Manager(honcho.manager.Manager):
     def kill(self) -> None:
         """Do nothing: terminate() goes on to SIGKILL by itself."""
 
+    def end(self) -> None:
+        """Print what waits, and let no node outlive a launch that failed itself."""
+        for name in self._alive():
+            monitor = self._processes[name].get('process')
+            if monitor is not None and monitor.is_alive():
+                os.kill(monitor.pid, child.ABANDON)
+        self._output.flush()
+
     def exit_code(self) -> int:
         """Return that of a required process, or else of the first that failed, or 0."""
         ended = {name: p.get('returncode') or 0 for name, p in self._processes.items()}
@@ -112,7 +127,19 @@ class Manager(honcho.manager.Manager):
                 process.setdefault('pid', monitor.pid)
         self._note_failures()
         self._respawn()
+        if self._is_abandoned():
+            self._system_print('who started this launch has ended: ending the nodes\n')
+            self.terminate()
         return super()._all_started()
+
+    def _is_abandoned(self) -> bool:
+        """Say whether nobody reads what is printed, or the process that started this has ended.
+
+        Under nohup, which ignores SIGHUP, it is meant to outlive that.
+        """
+        kept = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        orphaned = os.getppid() != self._parent and not kept
+        return not self._terminating and (orphaned or self._output.reader_is_gone)
 
     def _note_failures(self) -> None:
         for name, process in self._processes.items():

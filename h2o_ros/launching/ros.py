@@ -6,6 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from h2o_ros.launcher import LAUNCHER
 from h2o_ros.launching.description import (
     RESPAWN_DELAY,
     RESPAWN_LIFETIME,
@@ -65,13 +66,20 @@ def _make_node(process: NodeProcess, namespace: str) -> Any:
 
     limit, began = RespawnLimit(), time.monotonic()
 
-    def end(event: Any, _context: Any) -> Any:
+    def end(event: Any, context: LaunchContext) -> Any:
         code = event.returncode
+        reason = f'{process.label} ended with exit code {code}'
+        if context.is_shutdown:
+            if code and process.required:
+                _fail(context, reason)
+            return None
         if code and process.respawn and limit.allows(code, time.monotonic()):
             return None
         mistake = is_mistake_at_the_beginning(code, time.monotonic() - began)
         if process.required or mistake or (code and not process.apart):
-            return Shutdown(reason=f'{process.label} ended with exit code {code}')
+            if code:
+                _fail(context, reason)
+            return Shutdown(reason=reason)
         return None
 
     return Node(
@@ -83,13 +91,22 @@ def _make_node(process: NodeProcess, namespace: str) -> Any:
         remappings=[(inside, _put_into(namespace, out)) for inside, out in process.remappings],
         output='screen',
         prefix=f'nice -n {process.nice}' if process.nice else None,
-        additional_env=node_environment(os.environ),
+        additional_env=node_environment(os.environ) | {LAUNCHER: str(os.getpid())},
         respawn=process.respawn,
         respawn_delay=RESPAWN_DELAY,
         respawn_max_retries=RESPAWN_LIFETIME if process.apart else -1,
         sigterm_timeout=str(STOP_TIMEOUT),
         on_exit=end,
     )
+
+
+def _fail(context: LaunchContext, reason: str) -> None:
+    """Have `ros2 launch` end with exit code 1, which it does after an exception in its loop.
+
+    Shutdown alone leaves it at 0. An exception raised here would keep other handlers of the same
+    event from running.
+    """
+    context.asyncio_loop.call_exception_handler({'message': reason})
 
 
 def _put_into(namespace: str, name: str) -> str:

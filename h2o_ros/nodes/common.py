@@ -30,6 +30,7 @@ from std_srvs.srv import Trigger
 
 from h2o_ros.configuration import check_limits, range_text
 from h2o_ros.errors import ConfigurationError, H2OError
+from h2o_ros.launcher import LAUNCHER, has_ended
 from h2o_ros.msg import DriverStatus
 from h2o_ros.nodes.transport import join
 
@@ -146,6 +147,7 @@ def run(
     stopping: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda signum, _frame: stopping.append(signum))
+    launcher = os.environ.get(LAUNCHER, '')
     code = 0
     node = None
     try:
@@ -155,6 +157,10 @@ def run(
         executor.add_node(node)
         while not node.finished:
             executor.spin_once(timeout_sec=0.1)
+            if has_ended(launcher):
+                launcher = ''
+                node.get_logger().error('the launch has ended without ending this node: it ends')
+                stopping.append(signal.SIGTERM)
             if stopping:
                 stopping.clear()
                 node.stop()

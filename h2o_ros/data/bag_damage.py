@@ -1,0 +1,54 @@
+"""How a bag that is cut short or damaged is noticed and told, whatever library reads it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+from h2o_ros.errors import BagError
+
+MCAP_MAGIC = b'\x89MCAP0\r\n'
+SQLITE_MAGIC = b'SQLite format 3\0'  # https://www.sqlite.org/fileformat.html, 1.3
+ADVICE = 'copy the bag again, or give the storage file itself to read what is left of it'
+
+
+def damaged(path: Path, files: Sequence[Path], err: Exception) -> BagError:
+    """Say which file of the bag `path` is damaged and what can be done."""
+    reason = ' '.join(str(err).split()) or type(err).__name__
+    if 'metadata' in reason.lower() or 'yaml' in reason.lower():
+        advice = 'remove metadata.yaml to read the storage files without it'
+        return BagError(f'{path / "metadata.yaml"}: damaged ({reason}); {advice}')
+    name = files[0] if len(files) == 1 else path
+    return BagError(f'{name}: truncated or damaged ({reason}); {ADVICE}')
+
+
+def check_counts(path: Path, found: int, promised: int) -> None:
+    """BagError if fewer messages were read than metadata.yaml promises."""
+    if found < promised:
+        raise BagError(
+            f'{path}: holds {found} of the {promised} messages that its metadata.yaml promises; '
+            f'{ADVICE}'
+        )
+
+
+def check_end(file: Path) -> None:
+    """ValueError if a finished storage file lacks its end, or its index.
+
+    file: .mcap or .db3, not compressed as a whole.
+    """
+    if file.suffix == '.mcap':
+        with file.open('rb') as handle:
+            handle.seek(-min(len(MCAP_MAGIC), file.stat().st_size), 2)
+            if handle.read() != MCAP_MAGIC:
+                raise ValueError('its end, with the index, is missing')
+    elif file.suffix == '.db3':
+        with file.open('rb') as handle:
+            header = handle.read(100)
+        if len(header) < 100 or not header.startswith(SQLITE_MAGIC):
+            raise ValueError('not a database')
+        (page_size,) = struct.unpack_from('>H', header, 16)  # 1 stands for 65536
+        (pages,) = struct.unpack_from('>I', header, 28)
+        whole = pages * (65536 if page_size == 1 else page_size)
+        if file.stat().st_size < whole:
+            raise ValueError(f'{file.stat().st_size} of {whole} bytes')
