@@ -248,24 +248,25 @@ def build(with_ros: bool) -> None:
     if _done('build') == key and (ROOT / 'install' / 'setup.bash').exists():
         return
     say('building messages and nodes with colcon into install/')
+    colcon_build(with_ros, '--symlink-install')
+    _stamp('build', key)
+
+
+def colcon_build(with_ros: bool, *options: str) -> None:
+    """Build this folder with ROS's own colcon and rclpy, or with those of .venv."""
     environment = dict(os.environ)
-    colcon = 'colcon'
+    colcon, python = 'colcon', []
     if not with_ros:
         for name in ('PYTHONPATH', 'COLCON_PREFIX_PATH', 'LD_LIBRARY_PATH'):
             environment.pop(name, None)
         environment['PATH'] = f'{VENV / "bin"}{os.pathsep}{environment["PATH"]}'
         environment['AMENT_PREFIX_PATH'] = str(VENV)
         environment['CMAKE_PREFIX_PATH'] = f'{VENV}{os.pathsep}{AMENT / "usr"}'
-        colcon = str(VENV / 'bin' / 'colcon')
-    python = [] if with_ros else [f'-DPython3_EXECUTABLE={PYTHON}']
-    _run(
-        [colcon, 'build', '--symlink-install', '--packages-select', 'h2o_ros',
-         '--cmake-args', '-DBUILD_TESTING=OFF', *python],
-        'colcon could not build h2o_ros',
-        ROOT,
-        environment,
-    )  # fmt: skip
-    _stamp('build', key)
+        colcon, python = str(VENV / 'bin' / 'colcon'), [f'-DPython3_EXECUTABLE={PYTHON}']
+    command = [colcon, 'build', '--packages-select', 'h2o_ros', *options]
+    # Configured anew: a build that was begun without .venv has made nodes that do not use it.
+    command += ['--cmake-force-configure', '--cmake-args', '-DBUILD_TESTING=ON', *python]
+    _run(command, 'colcon could not build h2o_ros', ROOT, environment)
 
 
 def _build_inputs() -> list[Path]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from h2o_ros.algorithms.config import algorithm_names
 from h2o_ros.errors import ConfigurationError
-from h2o_ros.launching.arguments import TASK, load_robot_task
+from h2o_ros.launching.arguments import NETWORK, TASK, load_robot_task
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
 from h2o_ros.launching.learning_graph import learning_nodes
 from h2o_ros.launching.robot_graph import AWAIT_STOP, ROBOT_ARGUMENTS, VIRTUAL, robot_nodes
@@ -127,6 +127,7 @@ GRAPH = Graph(
             'h2o',
             f'With learn: {", ".join(algorithm_names())}, or path of a YAML file',
         ),
+        NETWORK,
     ),
     nodes=nodes,
     check=refuse_second_run,

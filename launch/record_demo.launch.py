@@ -1,6 +1,6 @@
 """Record a scripted operator who drives the virtual robot in lockstep: the demonstration bag."""
 
-from h2o_ros.launching.arguments import TASK, load_robot_task
+from h2o_ros.launching.arguments import NETWORK, TASK, load_robot_task
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
 from h2o_ros.launching.ros import make_launch_description
 from h2o_ros.run_lock import refuse_second_run
@@ -39,6 +39,7 @@ GRAPH = Graph(
         Argument('seed', 0, 'Random seed of robot and operator'),
         Argument('output', 'runs/demonstration', 'Folder of the new bag'),
         Argument('real_time', False, 'Hold to the clock; false goes as fast as it can'),
+        NETWORK,
     ),
     nodes=nodes,
     check=refuse_second_run,

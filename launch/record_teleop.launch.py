@@ -1,7 +1,7 @@
 """Drive the robot through its balance controller and record what it does, one bag a take."""
 
 from h2o_ros.errors import ConfigurationError
-from h2o_ros.launching.arguments import TASK
+from h2o_ros.launching.arguments import NETWORK, TASK
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
 from h2o_ros.launching.robot_graph import AWAIT_STOP, ROBOT_ARGUMENTS, VIRTUAL, robot_nodes
 from h2o_ros.launching.ros import make_launch_description
@@ -99,6 +99,7 @@ GRAPH = Graph(
             'robot, none for a real one',
         ),
         Argument('output', 'runs/teleop', 'Folder of the takes'),
+        NETWORK,
     ),
     nodes=nodes,
     check=refuse_second_run,

@@ -1,7 +1,7 @@
 """Train a policy from recordings and the simulator, and evaluate it on the virtual robot."""
 
 from h2o_ros.algorithms.config import algorithm_names
-from h2o_ros.launching.arguments import TASK, check_training
+from h2o_ros.launching.arguments import NETWORK, TASK, check_training
 from h2o_ros.launching.description import Argument, Graph, NodeProcess
 from h2o_ros.launching.ros import make_launch_description
 from h2o_ros.launching.simulated_robots import evaluated_robots, exploring_robots
@@ -78,6 +78,7 @@ GRAPH = Graph(
         Argument('output', 'runs/train_sim', 'Folder for everything the run writes'),
         Argument('resume', '', 'Checkpoint to go on from; empty: begin anew'),
         Argument('evaluate_every', 20000, 'Gradient updates between two evaluations', least=1),
+        NETWORK,
     ),
     nodes=nodes,
     check=refuse_second_run,

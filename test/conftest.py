@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import os
 import signal
 import subprocess
@@ -18,6 +19,19 @@ from machine_watch import MACHINE
 
 from h2o_ros.launcher import LAUNCHER
 from h2o_ros.launching.installation import built_prefix, environment_of_nodes
+
+# `colcon test` before `make setup` has only what the distribution has.
+MISSING = [
+    name
+    for name in ('torch', 'mujoco', 'pytest_rerunfailures', 'pytest_timeout')
+    if importlib.util.find_spec(name) is None
+]
+if MISSING:
+    pytest.exit(
+        f'the tests need {", ".join(MISSING)}: run `make setup` in the folder of h2o_ros, then '
+        '`make test`, or colcon build and colcon test again',
+        returncode=2,
+    )
 
 # A shell lets what it starts in the background ignore SIGINT, and all that this starts in turn.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -57,7 +71,6 @@ def node_environment(ros_domain: int) -> dict[str, str]:
     environment = environment_of_nodes(built_prefix(os.environ), os.environ)
     return environment | {
         'ROS_DOMAIN_ID': str(ros_domain),
-        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
         'OMP_NUM_THREADS': '1',
         LAUNCHER: str(os.getpid()),  # no node outlives a test run that is killed
     }

@@ -1,6 +1,8 @@
 """`h2o call`: services by name from a command line of its own, over DDS."""
 
+import contextlib
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -48,3 +50,15 @@ def test_services_are_listed_and_called_by_name(processes, node_environment, cal
 def test_where_nothing_runs_that_is_said(call, words):
     code, said = call(*words)
     assert code == 2 and 'is anything running in this ROS_DOMAIN_ID?' in said
+
+
+@pytest.mark.parametrize('after', [0.3, 1.0, 3.0])  # while it loads, joins, and looks around
+def test_ctrl_c_is_quiet(processes, node_environment, after):
+    command = [str(Path(sys.executable).with_name('h2o')), 'call', 'lift']
+    process = processes.start(command, env=node_environment)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(after)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=20)
+    assert said == ''
+    assert process.returncode in (130, -signal.SIGINT)

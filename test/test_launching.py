@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -513,6 +514,7 @@ def stand_in(monkeypatch):
             'OpaqueFunction': OpaqueFunction,
             'Shutdown': Shutdown,
         },
+        'launch.logging': {'get_logger': logging.getLogger},
         'launch_ros': {},
         'launch_ros.actions': {'Node': Node},
         'launch_ros.parameter_descriptions': {'ParameterValue': ParameterValue},

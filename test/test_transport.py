@@ -9,18 +9,25 @@ from ros_client import collect, listening
 
 from h2o_ros.msg import Observation
 from h2o_ros.nodes.common import LATEST
-from h2o_ros.nodes.transport import leave_shared_memory
+from h2o_ros.nodes.transport import choose_transport
 
 FAST_DDS = 'rmw_fastrtps_cpp'
-HERE = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
-SEEN = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SUBNET', 'ROS_STATIC_PEERS': 'robot'}
+# What a shell may say of who is found; a sourced ROS says SUBNET for everything.
+SHELLS = [
+    {},
+    {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SUBNET'},
+    {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'},
+    {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'OFF'},
+    {'ROS_LOCALHOST_ONLY': '1'},
+    {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SUBNET', 'ROS_STATIC_PEERS': 'robot;10.0.0.7'},
+]
 
 
-def changed(environment, middleware=FAST_DDS):
-    """Return what is set anew."""
+def chosen(environment, middleware=FAST_DDS):
+    """Return the environment after it."""
     after = dict(environment)
-    leave_shared_memory(after, middleware)
-    return {name: value for name, value in after.items() if environment.get(name) != value}
+    choose_transport(after, middleware)
+    return after
 
 
 @pytest.mark.parametrize(
@@ -31,46 +38,47 @@ def changed(environment, middleware=FAST_DDS):
         ('kilted', 'FASTDDS_DEFAULT_PROFILES_FILE'),
     ],
 )
-@pytest.mark.parametrize('here', [HERE, {'ROS_LOCALHOST_ONLY': '1'}, {}, SEEN])
-def test_each_gets_the_profile_of_who_may_see_it(distribution, variable, here):
-    after = changed({'ROS_DISTRO': distribution} | here)
-    only_here = here not in ({}, SEEN)
-    discovery = after.pop('ROS_AUTOMATIC_DISCOVERY_RANGE', '')
-    assert discovery == ('SYSTEM_DEFAULT' if only_here else '')
-    assert list(after) == [variable]
+@pytest.mark.parametrize('network', ['', 'host', 'subnet', 'nonsense'])
+@pytest.mark.parametrize('shell', SHELLS)
+def test_only_who_asks_for_it_is_reached_by_others(distribution, variable, network, shell):
+    after = chosen({'ROS_DISTRO': distribution, 'H2O_ROS_NETWORK': network} | shell)
+    subnet = network == 'subnet'
+    expected = 'SUBNET' if subnet else 'SYSTEM_DEFAULT'
+    assert after['ROS_AUTOMATIC_DISCOVERY_RANGE'] == expected
+    assert ('ROS_STATIC_PEERS' in after) == (subnet and 'ROS_STATIC_PEERS' in shell)
+    assert 'ROS_LOCALHOST_ONLY' not in after  # it would bring shared memory back
     profile = Path(after[variable])
     assert profile.is_file()
-    assert ('127.0.0.1' in profile.read_text(encoding='utf-8')) == only_here
-
-
-def test_the_older_variable_does_not_bring_shared_memory_back():
-    environment = {'ROS_LOCALHOST_ONLY': '1'}
-    leave_shared_memory(environment, FAST_DDS)
-    assert 'ROS_LOCALHOST_ONLY' not in environment
+    text = profile.read_text(encoding='utf-8')
+    assert ('<address>127.0.0.1</address>\n        </interfaceWhiteList>' in text) != subnet
 
 
 @pytest.mark.parametrize(
     'environment',
     [
         {'FASTDDS_BUILTIN_TRANSPORTS': 'LARGE_DATA'},
-        {'FASTDDS_DEFAULT_PROFILES_FILE': 'mine.xml'} | HERE,
+        {'FASTDDS_DEFAULT_PROFILES_FILE': 'mine.xml'},
         {'FASTRTPS_DEFAULT_PROFILES_FILE': 'mine.xml', 'ROS_DISTRO': 'jazzy'},
-        {'ROS_STATIC_PEERS': 'robot'} | HERE,
     ],
 )
-def test_who_says_how_to_speak_is_obeyed(environment):
-    assert changed(environment) == {}
+@pytest.mark.parametrize('shell', SHELLS)
+def test_who_says_how_to_speak_is_obeyed(environment, shell):
+    assert chosen(environment | shell) == environment | shell
 
 
-def test_another_middleware_is_let_alone():
-    assert changed(HERE, 'rmw_cyclonedds_cpp') == {}
+@pytest.mark.parametrize(('network', 'expected'), [('host', 'LOCALHOST'), ('subnet', 'SUBNET')])
+def test_another_middleware_is_told_who_may_be_found(network, expected):
+    given = {'H2O_ROS_NETWORK': network, 'ROS_STATIC_PEERS': 'robot'}
+    after = chosen(given, 'rmw_cyclonedds_cpp')
+    assert after.pop('ROS_AUTOMATIC_DISCOVERY_RANGE') == expected
+    assert after == (given if network == 'subnet' else {'H2O_ROS_NETWORK': 'host'})
 
 
-@pytest.mark.parametrize('seen_by', ['LOCALHOST', 'SUBNET'])
+@pytest.mark.parametrize('network', ['host', 'subnet'])
 def test_a_node_has_no_shared_memory_and_is_heard_by_who_has(
-    seen_by, processes, node_environment, ros_domain, wait_until
+    network, processes, node_environment, ros_domain, wait_until
 ):
-    environment = node_environment | {'ROS_AUTOMATIC_DISCOVERY_RANGE': seen_by}
+    environment = node_environment | {'H2O_ROS_NETWORK': network}
     robot = processes.start_node('lockstep_robot', environment)
     with listening(ros_domain) as node:
         observations = collect(node, Observation, 'observation', LATEST)
@@ -84,15 +92,17 @@ def test_a_node_has_no_shared_memory_and_is_heard_by_who_has(
 def shared_memory_of(process_id):
     """Return the files of Fast DDS that a process has in its memory."""
     maps = Path(f'/proc/{process_id}/maps').read_text(encoding='utf-8')
-    return [line for line in maps.splitlines() if '/dev/shm/fastdds' in line]
+    return [line for line in maps.splitlines() if any(name in line for name in SHARED_MEMORY)]
 
 
-CALLED = """
+# Fast DDS 3, which Kilted has, and Fast DDS 2 of Jazzy.
+SHARED_MEMORY = ('/dev/shm/fastdds_', '/dev/shm/fastrtps_')
+CALLED = f"""
 import os
 from h2o_ros.nodes import call
-os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 call.DISCOVERY = 0.1
-print(call.main([]), '/dev/shm/fastdds' in open('/proc/self/maps').read())
+maps = open('/proc/self/maps').read()
+print(call.main([]), any(name in maps for name in {SHARED_MEMORY}))
 """
 
 

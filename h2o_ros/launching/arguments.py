@@ -9,10 +9,18 @@ from typing import Any
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.launching.description import Argument
+from h2o_ros.network import HOST, SUBNET
 from h2o_ros.task import Task, load_task, task_names
 
 TASK = Argument(
     'task', 'standing_still', f'Task: {", ".join(task_names())}, or path of a YAML file'
+)
+NETWORK = Argument(
+    'network',
+    HOST,
+    'Who may reach the nodes: this machine alone (host), or all machines of the network, which '
+    'can then drive the robot too (subnet)',
+    (HOST, SUBNET),
 )
 
 

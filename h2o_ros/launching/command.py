@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 from h2o_ros.errors import ConfigurationError
@@ -15,6 +16,7 @@ from h2o_ros.launching.installation import (
     find_launch_file,
 )
 from h2o_ros.launching.processes import run_processes
+from h2o_ros.network import SUBNET, warning
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -43,8 +45,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(graph.show_arguments())
         return 0
     graph.check('')
-    processes = graph.nodes(graph.read(split_arguments(options.arguments)))
-    return run_processes(processes, prefix, environment_of_nodes(prefix, os.environ))
+    values = graph.read(split_arguments(options.arguments))
+    processes = graph.nodes(values)
+    network = str(values.get('network', ''))
+    if network == SUBNET:
+        print(f'warning: {warning(os.environ.get("ROS_DOMAIN_ID", ""))}', file=sys.stderr)
+    return run_processes(processes, prefix, environment_of_nodes(prefix, os.environ, network))
 
 
 def load_graph(path: Path) -> Graph:

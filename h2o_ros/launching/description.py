@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from h2o_ros.errors import ConfigurationError
+from h2o_ros.network import NETWORK
 
 Value = str | int | float | bool
 STOP_TIMEOUT = 10.0  # s that a node has after SIGINT, enough to save a checkpoint
@@ -169,18 +170,21 @@ def split_arguments(words: Sequence[str]) -> dict[str, str]:
     return texts
 
 
-def node_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that a node gets beside those of the shell, which win."""
+def node_environment(environment: Mapping[str, str], network: str = '') -> dict[str, str]:
+    """Return the variables that a node gets beside those of the shell, which win.
+
+    network: who may reach it, as the argument of the launch says; empty: as the shell says.
+    """
     wanted = {
         # One thread a node: several nodes share the machine, and the batches are small.
         'OMP_NUM_THREADS': '1',
         'PYTHONUNBUFFERED': '1',
-        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
         # No node draws. Else MuJoCo's import starts processes that look for a display's library,
         # and Ctrl-C ends these with a traceback.
         'MUJOCO_GL': 'off',
     }
-    return {name: value for name, value in wanted.items() if name not in environment}
+    missing = {name: value for name, value in wanted.items() if name not in environment}
+    return missing | ({NETWORK: network} if network else {})
 
 
 def _truth(text: str) -> bool:

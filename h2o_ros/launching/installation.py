@@ -25,9 +25,14 @@ def built_prefix(environment: Mapping[str, str]) -> Path:
     )
 
 
-def environment_of_nodes(prefix: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the whole environment of a node: messages, their libraries, and the defaults."""
-    result = dict(environment) | node_environment(environment)
+def environment_of_nodes(
+    prefix: Path, environment: Mapping[str, str], network: str = ''
+) -> dict[str, str]:
+    """Return the whole environment of a node: messages, their libraries, and the defaults.
+
+    network: as node_environment has it.
+    """
+    result = dict(environment) | node_environment(environment, network)
     version = f'python{sys.version_info.major}.{sys.version_info.minor}'
     python = [
         folder

@@ -17,6 +17,7 @@ from h2o_ros.launching.description import (
     is_mistake_at_the_beginning,
     node_environment,
 )
+from h2o_ros.network import SUBNET, warning
 
 if TYPE_CHECKING:
     from launch import LaunchContext, LaunchDescription
@@ -29,6 +30,7 @@ def make_launch_description(graph: Graph) -> LaunchDescription:
     # Imported here: a launch file must load where there is no `launch`, too.
     from launch import LaunchDescription
     from launch.actions import DeclareLaunchArgument, OpaqueFunction
+    from launch.logging import get_logger
 
     declared = []
     for argument in graph.arguments:
@@ -47,13 +49,20 @@ def make_launch_description(graph: Graph) -> LaunchDescription:
         graph.check(namespace)
         names = [argument.name for argument in graph.arguments]
         values = graph.read({name: context.launch_configurations[name] for name in names})
-        return [_make_node(process, namespace) for process in graph.nodes(values)]
+        network = str(values.get('network', ''))
+        processes = graph.nodes(values)
+        if network == SUBNET:
+            get_logger('launch').warning(warning(os.environ.get('ROS_DOMAIN_ID', '')))
+        return [_make_node(process, namespace, network) for process in processes]
 
     return LaunchDescription([*declared, OpaqueFunction(function=make_nodes)])
 
 
-def _make_node(process: NodeProcess, namespace: str) -> Any:
-    """Return the action that starts a node; namespace: where the graph has its root."""
+def _make_node(process: NodeProcess, namespace: str, network: str) -> Any:
+    """Return the action that starts a node.
+
+    namespace: where the graph has its root. network: who may reach the node.
+    """
     from launch.actions import Shutdown
     from launch_ros.actions import Node
     from launch_ros.parameter_descriptions import ParameterValue
@@ -91,7 +100,7 @@ def _make_node(process: NodeProcess, namespace: str) -> Any:
         remappings=[(inside, _put_into(namespace, out)) for inside, out in process.remappings],
         output='screen',
         prefix=f'nice -n {process.nice}' if process.nice else None,
-        additional_env=node_environment(os.environ) | {LAUNCHER: str(os.getpid())},
+        additional_env=node_environment(os.environ, network) | {LAUNCHER: str(os.getpid())},
         respawn=process.respawn,
         respawn_delay=RESPAWN_DELAY,
         respawn_max_retries=RESPAWN_LIFETIME if process.apart else -1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from rcl_interfaces.srv import GetParameterTypes
 from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node, NodeNameNonExistentError
+from rclpy.signals import SignalHandlerOptions
 
 from h2o_ros.errors import ConfigurationError, RobotError, exit_code_of
 from h2o_ros.nodes.transport import join
@@ -27,9 +29,13 @@ Wait = Callable[[Callable[[], bool], float], bool]
 
 
 def main(words: list[str] | None = None) -> int:
-    """Call a service, or list those there are; return the exit code, 1 where it was refused."""
+    """Call a service, or list those there are; return the exit code, 1 if it was refused."""
     options = parse(words)
-    return exit_code_of(lambda: run(options.service, options.fields))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return exit_code_of(lambda: run(options.service, options.fields))
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
 
 
 def parse(words: list[str] | None) -> argparse.Namespace:
@@ -44,7 +50,9 @@ def parse(words: list[str] | None) -> argparse.Namespace:
 
 def run(service: str, fields: list[str]) -> int:
     """Join ROS, do what was asked and leave."""
-    join(args=[])  # field:=value is no remapping rule
+    # Without arguments: field:=value is no remapping rule. rclpy's handler would shut down under
+    # the executor.
+    join(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node('h2o_call')
     executor = SingleThreadedExecutor()
     executor.add_node(node)

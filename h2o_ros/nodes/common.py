@@ -25,7 +25,6 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 from std_srvs.srv import Trigger
 
 from h2o_ros.configuration import check_limits, range_text
@@ -50,6 +49,7 @@ STREAM_NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 STREAM_EVERY = QoSProfile(
     history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.BEST_EFFORT
 )
+HOW_TO_WRITE = 'parameters are written --ros-args -p name:=value'
 LOOK = 0.02  # s between two looks whether a node may end
 FADE = 2.0  # s that the torque of a robot takes at most to fade at Ctrl-C; see ramp_time
 RELEASE = '_release_policy'  # a service that ROS calls hidden: the supervisor's, no person's
@@ -197,18 +197,31 @@ def node_help(make_node: Callable[[], Any], parameters: Sequence[type]) -> str:
 
 
 def _join_ros(words: list[str]) -> None:
+    others = other_words(words)
+    if others:
+        raise ConfigurationError(f'unexpected argument {others[0]}; {HOW_TO_WRITE}')
     try:
-        # rclpy takes the first word for the program's name.
-        others = remove_ros_args(['node', *words])[1:]
-        if others:
-            reason = f'unexpected argument {others[0]}'
-        else:
-            join(args=words, signal_handler_options=SignalHandlerOptions.NO)
-            return
+        join(args=words, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as err:
         reason = str(err).removeprefix('failed to initialize rcl: ').partition('. Error: ')[0]
         reason = f'unknown ROS arguments {reason}' if reason.startswith('[') else reason
-    raise ConfigurationError(f'{reason}; parameters are written --ros-args -p name:=value')
+        raise ConfigurationError(f'{reason}; {HOW_TO_WRITE}') from err
+
+
+def other_words(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line that are not between --ros-args and --.
+
+    ROS takes name:=value among them for a remapping rule of old, and others for nothing at all.
+    """
+    others, of_ros = [], False
+    for word in words:
+        if word == '--ros-args':
+            of_ros = True
+        elif of_ros:
+            of_ros = word != '--'
+        else:
+            others.append(word)
+    return others
 
 
 def answering(
