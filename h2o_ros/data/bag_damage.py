@@ -13,9 +13,12 @@ SQLITE_MAGIC = b'SQLite format 3\0'  # https://www.sqlite.org/fileformat.html, 1
 ADVICE = 'copy the bag again, or give the storage file itself to read what is left of it'
 
 
-def damaged(path: Path, files: Sequence[Path], err: Exception) -> BagError:
-    """Say which file of the bag `path` is damaged and what can be done."""
-    reason = ' '.join(str(err).split()) or type(err).__name__
+def damaged(path: Path, files: Sequence[Path], told: str) -> BagError:
+    """Say which file of the bag `path` is damaged and what can be done.
+
+    told: what the library that reads it says.
+    """
+    reason = ' '.join(told.split())
     if 'metadata' in reason.lower() or 'yaml' in reason.lower():
         advice = 'remove metadata.yaml to read the storage files without it'
         return BagError(f'{path / "metadata.yaml"}: damaged ({reason}); {advice}')

@@ -40,28 +40,33 @@ def write_unfinished(folder: Path, entries: Mapping[str, str]) -> None:
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
-    """Return what metadata.yaml says of a finished bag; BagError if it cannot be read."""
-    return _information(folder, yaml.SafeLoader)
+    """Return what metadata.yaml says of a finished bag; BagError if it cannot be read.
 
-
-def custom_data(folder: Path) -> dict[str, str]:
-    """Return the recorder's own entries, each as the text that stands in metadata.yaml.
-
-    rosbag2 writes them without quotes: as plain YAML, a version of 007 would be the number 7.
+    custom_data: each entry as the text that stands there. rosbag2 writes them without quotes: as
+    plain YAML, a version of 007 would be the number 7.
     """
+    information = _information(folder, yaml.SafeLoader)
     entries = _information(folder, yaml.BaseLoader).get('custom_data')
-    if not isinstance(entries, dict):  # there are none
-        return {}
-    return {str(key): str(value) for key, value in entries.items()}
+    information['custom_data'] = (
+        {str(key): str(value) for key, value in entries.items()}
+        if isinstance(entries, dict)
+        else {}
+    )
+    return information
+
+
+def write_metadata(folder: Path, information: Mapping[str, Any]) -> None:
+    """Write metadata.yaml of a bag, as a whole or not at all."""
+    content = {'rosbag2_bagfile_information': dict(information)}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    _replace(folder / 'metadata.yaml', text)
 
 
 def finish_metadata(folder: Path, entries: Mapping[str, str]) -> None:
     """Put entries into the metadata.yaml of a finished bag; others stay."""
     information = read_metadata(folder)
-    information['custom_data'] = {**custom_data(folder), **entries}
-    content = {'rosbag2_bagfile_information': information}
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    _replace(folder / 'metadata.yaml', text)
+    information['custom_data'] |= entries
+    write_metadata(folder, information)
     (folder / UNFINISHED_NAME).unlink(missing_ok=True)
 
 

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from h2o_ros.data.bag_metadata import read_metadata, write_metadata
 from h2o_ros.data.bags import Bag, TopicMessages
 from h2o_ros.data.compression import compress
 from h2o_ros.data.rosbags_backend import typestore_for
@@ -65,14 +65,12 @@ def _compress_file(path: Path, level: int) -> None:
     plain = path / f'{path.name}.mcap'
     packed = path / f'{plain.name}.zstd'
     packed.write_bytes(compress(plain.read_bytes(), level))
-    file = path / 'metadata.yaml'
-    content = yaml.safe_load(file.read_text(encoding='utf-8'))
-    information = content['rosbag2_bagfile_information']
+    information = read_metadata(path)
     information['compression_format'] = 'zstd'
     information['compression_mode'] = 'FILE'
     information['relative_file_paths'] = [packed.name]
     information['files'][0]['path'] = packed.name
-    file.write_text(yaml.safe_dump(content, sort_keys=False), encoding='utf-8')
+    write_metadata(path, information)
     plain.unlink()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import rosbag2_py
 
 from h2o_ros.data.bag_damage import check_counts, check_end, damaged
-from h2o_ros.data.bag_metadata import custom_data, read_metadata
+from h2o_ros.data.bag_metadata import read_metadata
 from h2o_ros.data.bags import Raw, storage_files
 from h2o_ros.errors import BagError
 
@@ -31,7 +31,7 @@ class Source:
         information = read_metadata(path)
         if not information.get('message_count'):
             raise BagError(f'{path}: the bag is empty, it holds no messages; record it again')
-        self.metadata = custom_data(path)
+        self.metadata: dict[str, str] = information['custom_data']
         self._files = storage_files(path)
         self._counts = {
             entry['topic_metadata']['name']: int(entry['message_count'])
@@ -47,7 +47,7 @@ class Source:
                 check_end(file)
         except (RuntimeError, ValueError) as err:
             self.close()
-            raise damaged(path, self._files, err) from err
+            raise self._damaged(err) from err
         except OSError as err:
             self.close()
             raise BagError(f'{path}: cannot be read ({err.strerror}); check the files') from err
@@ -65,10 +65,14 @@ class Source:
                 times.append(stamp)
                 messages.append(message)
         except RuntimeError as err:
-            raise damaged(self.path, self._files, err) from err
+            raise self._damaged(err) from err
         found = sum(len(times) for times, _ in result.values())
         check_counts(self.path, found, sum(self._counts.get(topic, 0) for topic in result))
         return result
+
+    def _damaged(self, err: Exception) -> BagError:
+        """Say what is damaged, by the names that a person knows."""
+        return damaged(self.path, self._files, str(err).replace(self._folder.name, str(self.path)))
 
     def close(self) -> None:
         """Remove the temporary folder."""

@@ -11,8 +11,8 @@ from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from h2o_ros.data.bag_damage import check_counts, damaged
-from h2o_ros.data.bag_metadata import custom_data
+from h2o_ros.data.bag_damage import check_counts, check_end, damaged
+from h2o_ros.data.bag_metadata import read_metadata
 from h2o_ros.data.bags import Raw, storage_files
 from h2o_ros.data.compression import compress
 from h2o_ros.data.definitions import SEPARATOR, full_name, full_text
@@ -29,10 +29,12 @@ class Source:
         self.path = path
         self.warning = ''
         try:
+            for file in storage_files(path):
+                check_end(file)
             self._reader = Reader(path)
             self._reader.open()
         except Exception as err:  # every damaged file fails in its own way
-            raise damaged(path, storage_files(path), err) from err
+            raise _damaged(path, err) from err
         if not self._reader.message_count:
             self._reader.close()
             raise BagError(f'{path}: the bag is empty, it holds no messages; record it again')
@@ -42,7 +44,7 @@ class Source:
             for c in self._reader.connections
             if c.msgdef.format == MessageDefinitionFormat.MSG
         }
-        self.metadata = custom_data(path)
+        self.metadata: dict[str, str] = read_metadata(path)['custom_data']
 
     def read(self, topics: Iterable[str]) -> Raw:
         """Return log times and serialised messages of the topics."""
@@ -55,7 +57,7 @@ class Source:
                 times.append(stamp)
                 messages.append(message)
         except Exception as err:  # as above
-            raise damaged(self.path, storage_files(self.path), err) from err
+            raise _damaged(self.path, err) from err
         found = sum(len(times) for times, _ in result.values())
         check_counts(self.path, found, promised)
         return result
@@ -63,6 +65,10 @@ class Source:
     def close(self) -> None:
         """Let go of the file."""
         self._reader.close()
+
+
+def _damaged(path: Path, err: Exception) -> BagError:
+    return damaged(path, storage_files(path), str(err) or type(err).__name__)
 
 
 class Sink:
