@@ -59,6 +59,7 @@ NODES = {
     'polite': "session = Path('/proc/self/autogroup')\nprint('niceness', os.nice(0))\n"
     "print('of the session', session.read_text().split()[-1] if session.exists() else 'none')",
     'chatty': "note('pid', os.getpid())\nwhile True: print(200 * 'x'); time.sleep(0.001)",
+    'network': "print('network', os.environ['H2O_ROS_NETWORK'])",
     'echo': "print('\\n'.join(sys.argv[1:]))\n"
     'print(next(Path(word) for word in sys.argv[:0:-1] if Path(word).is_file()).read_text())',
 }
@@ -349,6 +350,34 @@ def test_a_node_runs_alone_as_under_ros2_run(launch, words):
     assert process.returncode == (0 if words[0] == 'echo' else 3)
     if words[0] == 'echo':
         assert output.startswith(f'one\n{__file__}\n')
+
+
+OPENED = """
+from h2o_ros.launching.arguments import NETWORK
+from h2o_ros.launching.description import Graph, NodeProcess
+GRAPH = Graph((NETWORK,), lambda arguments: [NodeProcess('network', required=True)])
+"""
+
+
+@pytest.mark.parametrize('words', [[], ['network:=host'], ['network:=subnet']])
+def test_only_an_argument_opens_the_nodes_to_other_machines(launch, words):
+    file = launch.folder / 'opened.launch.py'
+    file.write_text(OPENED)
+    command = [sys.executable, '-c', START.format(patience=5, delay=1), str(file), *words]
+    run = launch.start_command(
+        command, H2O_ROS_NETWORK='subnet', ROS_AUTOMATIC_DISCOVERY_RANGE='SUBNET'
+    )
+    output = run.communicate(timeout=20)[0]
+    opened = words == ['network:=subnet']
+    assert f'network {"subnet" if opened else "host"}' in output
+    warned = 'warning: network:=subnet: every machine of the network that uses ROS domain'
+    assert output.startswith(warned) == opened, output
+
+
+@pytest.mark.parametrize('path', sorted(SHIPPED.glob('*.launch.py')), ids=lambda path: path.name)
+def test_every_shipped_file_keeps_to_this_machine_unless_told(path):
+    (network,) = [a for a in load_graph(path).arguments if a.name == 'network']
+    assert (network.default, network.choices) == ('host', ('host', 'subnet'))
 
 
 def test_an_unknown_node_is_one_line_that_lists_the_known(launch):
