@@ -27,6 +27,7 @@ from h2o_ros.errors import BagError
 
 COLUMNS = np.random.default_rng(0).normal(0, 0.1, (40, 5))
 ENTRIES = columns_to_entries(COLUMNS)
+BACKENDS = ('rosbags', 'rosbag2_py')
 FORMATS = [
     ('mcap', 'none'),
     ('mcap', 'storage'),
@@ -222,6 +223,15 @@ def test_truncated_database(tmp_path):
     ):
         bag.read(bag.topics)
     times, messages = expected(entries)['/imu/data']
+    for lost in (1, 300, 1000, 4096, 5000, 9000, 20_000):  # in the last page, and in several
+        file.write_bytes(whole[:-lost])
+        with Bag(file) as bag:
+            found = contents(bag)
+            assert 'bag.db3 is cut short behind' in bag.warning, lost
+        for name, (all_times, all_messages) in expected(entries).items():
+            count = len(found[name][0])
+            assert count > 900
+            assert found[name] == (all_times[:count], all_messages[:count]), lost
     for cut in (0.3, 0.5, 0.6, 0.61, 0.62, 0.63):  # within pages and at their ends
         file.write_bytes(whole[: int(len(whole) * cut)])
         with Bag(file) as bag:
@@ -229,6 +239,65 @@ def test_truncated_database(tmp_path):
             assert 'bag.db3 is cut short behind' in bag.warning
         assert 100 < len(found[0]) < 1000
         assert found == (times[: len(found[0])], messages[: len(found[0])])
+
+
+def test_a_message_of_several_pages_is_whole_or_left_out(tmp_path):
+    kind = {'/text': 'std_msgs/msg/String'}
+    store = typestore_for(kind.values())
+    texts = [f'{number}' * 10_000 for number in range(1, 10)]
+    make = store.types['std_msgs/msg/String']
+    raw = [bytes(store.serialize_cdr(make(text), 'std_msgs/msg/String')) for text in texts]
+    entries = [('/text', START + k, message) for k, message in enumerate(raw)]
+    path = write_bag(tmp_path / 'bag', entries, types=kind, storage='sqlite3')
+    file = path / 'bag.db3'
+    whole = file.read_bytes()
+    for lost in range(1, 40_000, 1500):
+        file.write_bytes(whole[:-lost])
+        with Bag(file) as bag:
+            found = bag.read(['/text'])['/text'].messages
+        assert 0 < len(found) <= 9 and found == raw[: len(found)], lost
+
+
+@pytest.mark.parametrize('name', ['torn.mcap', 'torn.db3'])
+def test_a_file_of_no_bytes_says_so(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(BagError, match=f'{name}: (empty; its recorder|not a bag.s database)'):
+        Bag(tmp_path / name)
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_no_topics_are_no_messages(rosbag2, tmp_path, backend):
+    with Bag(write_bag(tmp_path / 'bag', ENTRIES), backend) as bag:
+        assert bag.read([]) == {}
+
+
+def test_rosbag2_that_writes_half_a_file_is_told(rosbag2, tmp_path, monkeypatch):
+    writer = BagWriter(tmp_path / 'bag', TYPES, backend='rosbag2_py')
+    writer.write(*ENTRIES[0])
+
+    def close(fake):  # as on a full disk
+        fake.writer.close()
+        (file,) = (tmp_path / 'bag').glob('*.mcap')
+        file.write_bytes(file.read_bytes()[:-100])
+        (tmp_path / 'bag' / 'metadata.yaml').write_text('')
+
+    monkeypatch.setattr(FakeWriter, 'close', close)
+    with pytest.raises(BagError, match='cannot be finished .not all of it was written.; is the d'):
+        writer.close()
+    assert not (tmp_path / 'bag' / 'metadata.yaml').exists()
+
+
+@pytest.mark.parametrize('step', ['open', 'write'])
+def test_what_rosbag2_cannot_write_is_one_line(rosbag2, tmp_path, monkeypatch, step):
+    def refuse(*_):
+        raise RuntimeError('filesystem error: cannot create directories:\nPermission denied [x]')
+
+    monkeypatch.setattr(FakeWriter, step, refuse)
+    with (
+        pytest.raises(BagError, match='cannot be written .*Permission denied .x.'),
+        BagWriter(tmp_path / 'bag', TYPES, backend='rosbag2_py') as writer,
+    ):
+        writer.write(*ENTRIES[0])
 
 
 def test_paths_that_are_no_bag(tmp_path):
@@ -405,9 +474,6 @@ def rosbag2(monkeypatch):
     monkeypatch.delitem(sys.modules, 'h2o_ros.data.rosbag2_py_backend', raising=False)
     yield
     sys.modules.pop('h2o_ros.data.rosbag2_py_backend', None)
-
-
-BACKENDS = ('rosbags', 'rosbag2_py')
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from h2o_ros.errors import BagError
 
 MCAP_MAGIC = b'\x89MCAP0\r\n'
 SQLITE_MAGIC = b'SQLite format 3\0'  # https://www.sqlite.org/fileformat.html, 1.3
+PAGES_PLACE = 28  # in the header, of the number of pages
 ADVICE = 'copy the bag again, or give the storage file itself to read what is left of it'
 
 
@@ -46,12 +47,36 @@ def check_end(file: Path) -> None:
             if handle.read() != MCAP_MAGIC:
                 raise ValueError('its end, with the index, is missing')
     elif file.suffix == '.db3':
-        with file.open('rb') as handle:
-            header = handle.read(100)
-        if len(header) < 100 or not header.startswith(SQLITE_MAGIC):
-            raise ValueError('not a database')
-        (page_size,) = struct.unpack_from('>H', header, 16)  # 1 stands for 65536
-        (pages,) = struct.unpack_from('>I', header, 28)
-        whole = pages * (65536 if page_size == 1 else page_size)
+        whole = database_size(file)
         if file.stat().st_size < whole:
             raise ValueError(f'{file.stat().st_size} of {whole} bytes')
+
+
+def database_size(file: Path) -> int:
+    """Return how many bytes an SQLite database has by its own header; ValueError if it is none."""
+    page_size, pages = _pages(file)
+    return page_size * pages
+
+
+def cut_to_whole_pages(file: Path) -> None:
+    """Have a database that is cut short end, by its header too, with its last whole page.
+
+    Else SQLite reads what is missing as zeros.
+    """
+    page_size, _ = _pages(file)
+    pages = file.stat().st_size // page_size
+    with file.open('r+b') as handle:
+        handle.truncate(pages * page_size)
+        handle.seek(PAGES_PLACE)
+        handle.write(struct.pack('>I', pages))
+
+
+def _pages(file: Path) -> tuple[int, int]:
+    """Return the bytes of a page, and the number of pages, of an SQLite database."""
+    with file.open('rb') as handle:
+        header = handle.read(100)
+    if len(header) < 100 or not header.startswith(SQLITE_MAGIC):
+        raise ValueError('not a database')
+    (page_size,) = struct.unpack_from('>H', header, 16)  # 1 stands for 65536
+    (pages,) = struct.unpack_from('>I', header, PAGES_PLACE)
+    return (65536 if page_size == 1 else page_size), pages

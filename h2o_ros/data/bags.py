@@ -104,7 +104,7 @@ class Bag:
     def read(self, topics: Iterable[str]) -> dict[str, TopicMessages]:
         """Return all messages of the topics; BagError where the file is damaged."""
         names = list(topics)
-        raw = self._source.read(names)
+        raw = self._source.read(names) if names else {}
         result = {}
         for name in names:
             times, messages = raw.get(name, ([], []))
@@ -128,7 +128,8 @@ class Bag:
 class BagWriter:
     """Writes a new MCAP bag, its chunks compressed with zstd.
 
-    A recorder that is killed loses the last chunk: 1 MiB, or 5 s of log time where rosbags writes.
+    A recorder that is killed loses the last chunk: 5 s of log time if rosbags writes, up to 1 MiB
+    if rosbag2_py does.
     """
 
     def __init__(

@@ -7,9 +7,11 @@ the ends of its files and the number of its messages are checked.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import rosbag2_py
@@ -102,41 +104,63 @@ class Source:
 
 
 class Sink:
-    """Writes MCAP with zstd-compressed chunks."""
+    """Writes MCAP with zstd-compressed chunks; OSError if rosbag2 cannot."""
 
     def __init__(self, path: Path, topics: dict[str, str], metadata: dict[str, str]) -> None:
         """Make the bag's folder."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._writer = rosbag2_py.SequentialWriter()
-        self._writer.open(
-            rosbag2_py.StorageOptions(
-                uri=str(path),
-                storage_id='mcap',
-                storage_preset_profile='zstd_fast',
-                custom_data=metadata,
-            ),
-            rosbag2_py.ConverterOptions('', ''),
-        )
-        for number, (topic, kind) in enumerate(topics.items()):
-            self._writer.create_topic(
-                rosbag2_py.TopicMetadata(
-                    id=number, name=topic, type=kind, serialization_format='cdr'
-                )
+        with _as_os_error():
+            self._writer.open(
+                rosbag2_py.StorageOptions(
+                    uri=str(path),
+                    storage_id='mcap',
+                    storage_preset_profile='zstd_fast',
+                    custom_data=metadata,
+                ),
+                rosbag2_py.ConverterOptions('', ''),
             )
+            for number, (topic, kind) in enumerate(topics.items()):
+                self._writer.create_topic(
+                    rosbag2_py.TopicMetadata(
+                        id=number, name=topic, type=kind, serialization_format='cdr'
+                    )
+                )
 
     def write(self, topic: str, stamp: int, message: bytes) -> None:
         """Append one serialised message."""
-        self._writer.write(topic, message, stamp)
+        with _as_os_error():
+            self._writer.write(topic, message, stamp)
 
     def close(self) -> None:
         """Write the index and metadata.yaml; older releases do so when the writer goes."""
         writer, self._writer = self._writer, None
-        if hasattr(writer, 'close'):
-            writer.close()
+        with _as_os_error():
+            if hasattr(writer, 'close'):
+                writer.close()
+            del writer
+        # On a full disk rosbag2 writes half a file, and says nothing.
+        try:
+            for file in storage_files(self._path):
+                check_end(file)
+            read_metadata(self._path)
+        except (ValueError, BagError) as err:
+            raise OSError(errno.EIO, 'not all of it was written') from err
 
     def flush(self) -> None:
         """Nothing: rosbag2 writes when a chunk is full."""
 
     def abandon(self) -> None:
-        """Let the writer go."""
+        """Let the writer go; what it says of the bag then would make it look finished."""
         self._writer = None
+        (self._path / 'metadata.yaml').unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _as_os_error() -> Iterator[None]:
+    """Raise what rosbag2 says of files and folders as the OSError that it is."""
+    try:
+        yield
+    except RuntimeError as err:
+        raise OSError(errno.EIO, ' '.join(str(err).split())) from err

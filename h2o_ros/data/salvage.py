@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from h2o_ros.data.bag_damage import cut_to_whole_pages, database_size
 from h2o_ros.data.bags import Raw
 from h2o_ros.data.compression import DECOMPRESSORS, FRAME_MAGIC, decompress_partly
 from h2o_ros.errors import BagError
@@ -76,6 +77,11 @@ class SalvagedSource:
         if path.suffix == '.db3':
             return self._load_database(path, shown)
         data = path.read_bytes()
+        if not data:
+            raise BagError(
+                f'{shown}: empty; its recorder was ended before it wrote a first chunk, or it was '
+                'not copied'
+            )
         if not data.startswith(MAGIC):
             raise BagError(f'{shown}: not an MCAP file, or its start is lost; copy the bag again')
         channels: dict[int, str] = {}
@@ -128,10 +134,8 @@ class SalvagedSource:
         with tempfile.TemporaryDirectory() as folder:
             for file in path.parent.glob(f'{path.name}*'):
                 shutil.copy(file, folder)
+            count, cut = 0, self._is_cut(Path(folder) / path.name, shown)
             connection = sqlite3.connect(Path(folder) / path.name)
-            # SQLite refuses a file shorter than its header says, unless the schema may be written
-            connection.execute('PRAGMA writable_schema=ON')
-            count = 0
             try:
                 rows = connection.execute('SELECT id, name, type FROM topics').fetchall()
                 names = {number: name for number, name, _ in rows}
@@ -153,7 +157,21 @@ class SalvagedSource:
                 return f'{shown.name} is cut short behind {count} messages'
             finally:
                 connection.close()
-        return ''
+        return f'{shown.name} is cut short behind {count} messages' if cut else ''
+
+    @staticmethod
+    def _is_cut(database: Path, shown: Path) -> bool:
+        """Say whether a copied database lacks its end, and have it end with what is whole."""
+        try:
+            whole = database_size(database)
+        except ValueError as err:
+            raise BagError(
+                f"{shown}: not a bag's database, or damaged ({err}); copy the bag again"
+            ) from err
+        cut = database.stat().st_size < whole
+        if cut:
+            cut_to_whole_pages(database)
+        return cut
 
 
 def records(data: bytes, start: int) -> Iterator[tuple[int, memoryview, int]]:
