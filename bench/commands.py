@@ -20,14 +20,14 @@ import can
 import numpy as np
 from commands_over_ros import over_ros
 
-from h2o_ros.robot.can_frames import CLOSED_LOOP, Frames
-from h2o_ros.robot.control import Command, Measurement, RobotControl
-from h2o_ros.robot.control_priority import prefer_punctuality
-from h2o_ros.robot.motor_settings import MotorSettings
-from h2o_ros.robot.motors import Motors
-from h2o_ros.robot.safety import MEMORY, Safety
-from h2o_ros.robot.safety_limits import FADE_FROM, TorqueLimiter
-from h2o_ros.robot.safety_settings import SafetySettings
+from h2o_ros.robot.control.control_step import Command, Measurement, RobotControl
+from h2o_ros.robot.control.real_time import prefer_punctuality
+from h2o_ros.robot.motors.odrive.cansimple import CLOSED_LOOP, Frames
+from h2o_ros.robot.motors.odrive.motors import Motors
+from h2o_ros.robot.motors.settings import MotorSettings
+from h2o_ros.robot.safety.settings import SafetySettings
+from h2o_ros.robot.safety.state_machine import MEMORY, Safety
+from h2o_ros.robot.safety.torque_limiter import FADE_FROM, TorqueLimiter
 from h2o_ros.task import load_task
 
 T = TypeVar('T')

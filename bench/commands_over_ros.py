@@ -15,12 +15,12 @@ from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Imu
 
 from h2o_ros.msg import Action, DriverStatus, Observation
-from h2o_ros.nodes.common import EVERY, LATEST, STREAM_NEWEST
-from h2o_ros.nodes.sensor_messages import imu_message
-from h2o_ros.robot.can_bus import open_bus
-from h2o_ros.robot.control_priority import prefer_punctuality, run_in_real_time
-from h2o_ros.robot.emulated_motors import EmulatedMotors
-from h2o_ros.robot.motor_settings import MotorSettings
+from h2o_ros.nodes.core.base_node import EVERY, LATEST, STREAM_NEWEST
+from h2o_ros.nodes.core.sensor_messages import imu_message
+from h2o_ros.robot.control.real_time import prefer_punctuality, run_in_real_time
+from h2o_ros.robot.motors.can_bus import open_bus
+from h2o_ros.robot.motors.emulation.controllers import EmulatedMotors
+from h2o_ros.robot.motors.settings import MotorSettings
 from h2o_ros.task import load_task
 
 PRIORITY = 42  # under SCHED_FIFO, above the driver's: it is the robot

@@ -23,8 +23,8 @@ from pathlib import Path
 from live_robot import BusListener, Heard, Person, Processes
 
 from h2o_ros.msg import DriverStatus
-from h2o_ros.robot.can_frames import CLOSED_LOOP
-from h2o_ros.robot.control_priority import prefer_punctuality, run_in_real_time
+from h2o_ros.robot.control.real_time import prefer_punctuality, run_in_real_time
+from h2o_ros.robot.motors.odrive.cansimple import CLOSED_LOOP
 
 PRIORITY = 20  # under SCHED_FIFO, below everything that is measured
 WATCHED = 2.2  # s at least, from the fault until somebody arms again

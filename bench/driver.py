@@ -21,7 +21,7 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
 
 from h2o_ros.msg import DriverStatus
-from h2o_ros.nodes.common import LATCHED
+from h2o_ros.nodes.core.base_node import LATCHED
 
 WORDS = {
     'virtual_robot': ['-p', 'lift_after:=0.0'],

@@ -21,8 +21,8 @@ from rclpy.executors import SingleThreadedExecutor
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.msg import Action, Observation
-from h2o_ros.nodes.common import LATEST, to_floats
-from h2o_ros.nodes.transport import join
+from h2o_ros.nodes.core.base_node import LATEST, to_floats
+from h2o_ros.nodes.core.dds_transport import join
 from h2o_ros.task import Task, load_task
 from h2o_ros.transitions import Transitions
 

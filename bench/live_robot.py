@@ -18,13 +18,13 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from std_srvs.srv import Trigger
 
-from h2o_ros.launching.installation import built_prefix, environment_of_nodes
+from h2o_ros.launching.without_ros.installation import built_prefix, environment_of_nodes
 from h2o_ros.msg import Action, DriverStatus
-from h2o_ros.nodes.common import LATCHED, STREAM_NEWEST
-from h2o_ros.nodes.own_thread import OwnSubscription
-from h2o_ros.robot.can_bus import open_bus
-from h2o_ros.robot.can_frames import Frames
-from h2o_ros.robot.motor_settings import MotorSettings
+from h2o_ros.nodes.core.base_node import LATCHED, STREAM_NEWEST
+from h2o_ros.nodes.core.manual_subscription import OwnSubscription
+from h2o_ros.robot.motors.can_bus import open_bus
+from h2o_ros.robot.motors.odrive.cansimple import Frames
+from h2o_ros.robot.motors.settings import MotorSettings
 
 PATIENCE = 40.0  # s; machines are busy
 LOOK = 0.01  # s between two looks

@@ -17,11 +17,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from h2o_ros.data.bags import BagWriter
-from h2o_ros.data.dataset import load_bags
-from h2o_ros.data.definitions import Definitions
-from h2o_ros.data.encode import encode
-from h2o_ros.data.pack import pack_bag
+from h2o_ros.data.bag_transitions.load import load_bags
+from h2o_ros.data.bags.bag import BagWriter
+from h2o_ros.data.bags.pack import pack_bag
+from h2o_ros.data.cdr.definitions import Definitions
+from h2o_ros.data.import_columns.encode import encode
 from h2o_ros.task import Source, load_task
 
 ENCODER = 2 * np.pi / 16384  # rad

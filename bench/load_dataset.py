@@ -18,8 +18,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from h2o_ros.data.d4rl import load_d4rl, write_d4rl
-from h2o_ros.data.recorded import report_on
+from h2o_ros.data.datasets.d4rl import load_d4rl, write_d4rl
+from h2o_ros.data.load import report_on
 from h2o_ros.task import load_task
 from h2o_ros.transitions import Transitions
 

@@ -23,7 +23,7 @@ from update import ROWS, random_transitions
 
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.algorithms.trainer import Trainer
-from h2o_ros.experiments import training
+from h2o_ros.experiments.core import in_process_training
 from h2o_ros.sim.simulator import Simulator
 from h2o_ros.task import load_task
 
@@ -49,16 +49,16 @@ def measure(name: str, robots: int, updates: int) -> None:
     task = load_task(name)
     config = load_config('h2o', task, warmup_steps=robots, updates_total=10**6)
     trainer = Trainer(config, task, random_transitions(task, ROWS, 0), [0])
-    training.train(
+    in_process_training.train(
         trainer, task, [0], environments=robots, stopping=lambda: trainer.updates >= FIRST
     )
-    stepping, rolling = Simulator.step, training._roll_out
+    stepping, rolling = Simulator.step, in_process_training._roll_out
     steps: list[float] = []
     rollouts: list[float] = []
     Simulator.step = timed(stepping, steps)  # type: ignore[method-assign]
-    training._roll_out = timed(rolling, rollouts)
+    in_process_training._roll_out = timed(rolling, rollouts)
     begun, start = trainer.updates, time.process_time()
-    training.train(
+    in_process_training.train(
         trainer,
         task,
         [0],
@@ -66,7 +66,7 @@ def measure(name: str, robots: int, updates: int) -> None:
         stopping=lambda: trainer.updates >= begun + updates,
     )
     total = time.process_time() - start
-    Simulator.step, training._roll_out = stepping, rolling  # type: ignore[method-assign]
+    Simulator.step, in_process_training._roll_out = stepping, rolling  # type: ignore[method-assign]
     print(
         f'{name}, {robots} robots at once: {1e3 * total / (trainer.updates - begun):.2f} ms an '
         f'update with its step; simulator {sum(steps) / total:.1%}, with acting and storing '

@@ -30,8 +30,8 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from naive import NaiveH2O
 
-from h2o_ros.algorithms.arithmetic import fast_arithmetic
 from h2o_ros.algorithms.config import AlgorithmConfig, load_config
+from h2o_ros.algorithms.cpu_kernels import fast_arithmetic
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.task import ActionField, ObservationField, Task
 from h2o_ros.transitions import Transitions

@@ -9,30 +9,33 @@ from h2o_ros.errors import exit_code_of
 
 # name: (what it does, module:function that takes the remaining arguments)
 COMMANDS = {
-    'launch': ('run a launch file, as `ros2 launch h2o_ros`', 'h2o_ros.launching.command:main'),
-    'run': ('run one node, as `ros2 run h2o_ros`', 'h2o_ros.launching.run_node:main'),
+    'launch': (
+        'run a launch file, as `ros2 launch h2o_ros`',
+        'h2o_ros.launching.without_ros.command:main',
+    ),
+    'run': ('run one node, as `ros2 run h2o_ros`', 'h2o_ros.launching.without_ros.run_node:main'),
     'call': (
         "call a node's service, or list them, as `ros2 service`",
-        'h2o_ros.launching.run_node:call',
+        'h2o_ros.launching.without_ros.run_node:call',
     ),
-    'train': ('train in one process, without ROS', 'h2o_ros.experiments.train:main'),
+    'train': ('train in one process, without ROS', 'h2o_ros.commands.train:main'),
     'import-recording': (
         'make a bag from text or HDF5 columns',
-        'h2o_ros.data.recordings:main',
+        'h2o_ros.data.import_columns.columns:main',
     ),
     'dataset': (
         "make datasets as D4RL's, show what is in them, import those of Minari",
-        'h2o_ros.experiments.dataset:main',
+        'h2o_ros.commands.dataset:main',
     ),
-    'bags': ('show what is in bags, as text and picture', 'h2o_ros.experiments.bags:main'),
-    'pack-bag': ('compress a finished bag for handing on', 'h2o_ros.data.pack:main'),
-    'identify': ("fit the virtual robot to a robot's bag", 'h2o_ros.experiments.identify:main'),
-    'gap': ('say where the simulator is off, by recordings', 'h2o_ros.experiments.gap:main'),
+    'bags': ('show what is in bags, as text and picture', 'h2o_ros.commands.bags:main'),
+    'pack-bag': ('compress a finished bag for handing on', 'h2o_ros.data.bags.pack:main'),
+    'identify': ("fit the virtual robot to a robot's bag", 'h2o_ros.commands.identify:main'),
+    'gap': ('say where the simulator is off, by recordings', 'h2o_ros.commands.gap:main'),
     'values': (
         'hold what a learner believes against what its policy earns',
-        'h2o_ros.experiments.values:main',
+        'h2o_ros.commands.values:main',
     ),
-    'export-onnx': ('write a policy file as ONNX', 'h2o_ros.algorithms.onnx_export:main'),
+    'export-onnx': ('write a policy file as ONNX', 'h2o_ros.algorithms.files.onnx_export:main'),
 }
 
 

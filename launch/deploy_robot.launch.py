@@ -10,7 +10,7 @@ from h2o_ros.launching.description import Argument, Graph, NodeProcess
 from h2o_ros.launching.learning_graph import learning_nodes
 from h2o_ros.launching.robot_graph import AWAIT_STOP, ROBOT_ARGUMENTS, VIRTUAL, robot_nodes
 from h2o_ros.launching.ros import make_launch_description
-from h2o_ros.robot.shadow import ShadowLimits
+from h2o_ros.robot.pilot.shadow_phase import ShadowLimits
 from h2o_ros.run_lock import refuse_second_run
 
 SHADOW = {
@@ -36,7 +36,7 @@ def refuse_looser_shadow(arguments):
 def check_policy(path, task):
     """PolicyError where a policy file is torn or made for another task."""
     try:
-        from h2o_ros.algorithms.policy import Policy
+        from h2o_ros.algorithms.files.policy import Policy
     except ImportError:
         # `ros2 launch` runs on the Python of ROS, the nodes on that of .venv: they refuse it too.
         return

@@ -23,7 +23,7 @@ def nodes(arguments):
             },
             required=True,
         ),
-        NodeProcess('operator', parameters={'task': task, 'seed': seed, 'listeners': 2}),
+        NodeProcess('scripted_operator', parameters={'task': task, 'seed': seed, 'listeners': 2}),
         NodeProcess(
             'bag_recorder',
             parameters={'task': task, 'output': arguments['output'], 'operator': 'scripted'},

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from machine_watch import MACHINE
 
-from h2o_ros.launcher import LAUNCHER
-from h2o_ros.launching.installation import built_prefix, environment_of_nodes
+from h2o_ros.launching.without_ros.installation import built_prefix, environment_of_nodes
+from h2o_ros.nodes.core.launcher import LAUNCHER
 
 # `colcon test` before `make setup` has only what the distribution has.
 MISSING = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from h2o_ros.algorithms.arithmetic import LARGE
+from h2o_ros.algorithms.cpu_kernels import LARGE
 from h2o_ros.algorithms.networks import Layer, Parameters, initialise, layers_of, mlp_shapes
 from h2o_ros.algorithms.settings import AlgorithmConfig
 

@@ -11,15 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from h2o_ros.algorithms import checkpoint, losses
-from h2o_ros.algorithms.arithmetic import fast_arithmetic
-from h2o_ros.algorithms.compilation import make_step
-from h2o_ros.algorithms.inputs import gap_inputs
+from h2o_ros.algorithms.batch import gap_inputs
+from h2o_ros.algorithms.compute.compile import make_step
+from h2o_ros.algorithms.cpu_kernels import fast_arithmetic
+from h2o_ros.algorithms.files import checkpoint
+from h2o_ros.algorithms.files.policy import Policy
+from h2o_ros.algorithms.methods import losses
 from h2o_ros.algorithms.networks import forward, layers_of
 from h2o_ros.algorithms.optimiser import Rates, rates
-from h2o_ros.algorithms.policy import Policy
-from h2o_ros.algorithms.replay import RowLayout, Scaling, SimulatedRows, make_rows
-from h2o_ros.algorithms.sampling import Sampler, generator
+from h2o_ros.algorithms.replay_buffer import RowLayout, Scaling, SimulatedRows, make_rows
+from h2o_ros.algorithms.sampler import Sampler, generator
 from h2o_ros.algorithms.settings import AlgorithmConfig
 from h2o_ros.algorithms.state import Shape, State
 from h2o_ros.algorithms.update import METHODS, find_method

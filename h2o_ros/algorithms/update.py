@@ -28,19 +28,19 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from h2o_ros.algorithms import (
-    classifiers,
+from h2o_ros.algorithms.batch import Inputs
+from h2o_ros.algorithms.methods import (
     cql,
     darc,
+    domain_classifiers,
     h2o,
     h2o_ensemble,
     h2o_expectile,
     h2o_reverse_kl,
     sac,
 )
-from h2o_ros.algorithms.actor_critic import CriticLoss, Values, agent_gradient, evaluate
-from h2o_ros.algorithms.classifiers import Gap
-from h2o_ros.algorithms.inputs import Inputs
+from h2o_ros.algorithms.methods.actor_critic import CriticLoss, Values, agent_gradient, evaluate
+from h2o_ros.algorithms.methods.domain_classifiers import Gap
 from h2o_ros.algorithms.optimiser import Rates, adam_step
 from h2o_ros.algorithms.settings import AlgorithmConfig
 from h2o_ros.algorithms.state import State
@@ -62,8 +62,8 @@ class Method(NamedTuple):
 METHODS = {
     'sac': Method(sac.critic_loss),
     'cql': Method(cql.critic_loss),
-    'darc': Method(darc.critic_loss, classifiers.learn, classifiers.dynamics_gap),
-    'h2o': Method(h2o.critic_loss, classifiers.learn, classifiers.dynamics_gap),
+    'darc': Method(darc.critic_loss, domain_classifiers.learn, domain_classifiers.dynamics_gap),
+    'h2o': Method(h2o.critic_loss, domain_classifiers.learn, domain_classifiers.dynamics_gap),
     'h2o_reverse_kl': Method(
         h2o_reverse_kl.critic_loss, h2o_reverse_kl.learn, h2o_reverse_kl.dynamics_gap
     ),
@@ -71,7 +71,7 @@ METHODS = {
         h2o_ensemble.critic_loss, h2o_ensemble.learn, h2o_ensemble.dynamics_gap
     ),
     'h2o_expectile': Method(
-        h2o_expectile.critic_loss, h2o_expectile.learn, classifiers.dynamics_gap
+        h2o_expectile.critic_loss, h2o_expectile.learn, domain_classifiers.dynamics_gap
     ),
 }
 
@@ -85,7 +85,7 @@ def find_method(config: AlgorithmConfig) -> Method:
             'h2o_ros/algorithms/update.py; enter its critic_loss there'
         )
     method = METHODS[name]
-    asks = method.gap is not None or method.learn is classifiers.learn
+    asks = method.gap is not None or method.learn is domain_classifiers.learn
     if asks and not config.classifiers:
         raise ConfigurationError(
             f'method {name}: has classifiers in METHODS of update.py, but is not in '

@@ -15,19 +15,19 @@ import math
 import sys
 from pathlib import Path
 
+from h2o_ros.argument_types import at_least, between
 from h2o_ros.errors import ConfigurationError, exit_code_of
-from h2o_ros.experiments.catalogue import Experiment, experiments, find_experiment, own
-from h2o_ros.experiments.cells import DEMONSTRATION, Cell, Datasets, canonical
-from h2o_ros.experiments.grid import Grid, run_here
-from h2o_ros.experiments.grid_progress import GridProgress
-from h2o_ros.experiments.merging import merge
-from h2o_ros.experiments.number_types import at_least, between
-from h2o_ros.experiments.on_ray import import_ray, run_on_ray
-from h2o_ros.experiments.output import write_all
-from h2o_ros.experiments.provenance import is_of_other_code, version
-from h2o_ros.experiments.results import Results
-from h2o_ros.experiments.results_folder import ResultsFolder
-from h2o_ros.experiments.runs import Settings
+from h2o_ros.experiments.core.provenance import is_of_other_code, version
+from h2o_ros.experiments.core.results import Results
+from h2o_ros.experiments.paper.catalogue import Experiment, experiments, find_experiment, own
+from h2o_ros.experiments.paper.output import write_all
+from h2o_ros.experiments.sweep.folder import ResultsFolder
+from h2o_ros.experiments.sweep.merge import merge
+from h2o_ros.experiments.sweep.progress import GridProgress
+from h2o_ros.experiments.sweep.ray_backend import import_ray, run_on_ray
+from h2o_ros.experiments.sweep.run import Settings
+from h2o_ros.experiments.sweep.run_config import DEMONSTRATION, Cell, Datasets, canonical
+from h2o_ros.experiments.sweep.sweep import Grid, run_here
 from h2o_ros.sim.gaps import NONE, canonical_gap
 
 USUAL_TASK = 'standing_still'

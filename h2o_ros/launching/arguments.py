@@ -9,7 +9,7 @@ from typing import Any
 from h2o_ros.algorithms.config import load_config
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.launching.description import Argument
-from h2o_ros.network import HOST, SUBNET
+from h2o_ros.nodes.core.network import HOST, SUBNET
 from h2o_ros.task import Task, load_task, task_names
 
 TASK = Argument(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from h2o_ros.errors import ConfigurationError
-from h2o_ros.network import NETWORK
+from h2o_ros.nodes.core.network import NETWORK
 
 Value = str | int | float | bool
 STOP_TIMEOUT = 10.0  # s that a node has after SIGINT, enough to save a checkpoint

@@ -9,8 +9,8 @@ from h2o_ros.configuration import build, read_yaml
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.launching.arguments import load_robot_task
 from h2o_ros.launching.description import Argument, NodeProcess
-from h2o_ros.robot.motor_settings import MotorSettings
-from h2o_ros.robot.safety_settings import SafetySettings
+from h2o_ros.robot.motors.settings import MotorSettings
+from h2o_ros.robot.safety.settings import SafetySettings
 
 VIRTUAL = 'virtual'
 AWAIT_STOP = 5.0  # s that a recorder leaves the supervisor at Ctrl-C to end the take

@@ -6,7 +6,6 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from h2o_ros.launcher import LAUNCHER
 from h2o_ros.launching.description import (
     RESPAWN_DELAY,
     RESPAWN_LIFETIME,
@@ -17,7 +16,8 @@ from h2o_ros.launching.description import (
     is_mistake_at_the_beginning,
     node_environment,
 )
-from h2o_ros.network import SUBNET, warning
+from h2o_ros.nodes.core.launcher import LAUNCHER
+from h2o_ros.nodes.core.network import SUBNET, warning
 
 if TYPE_CHECKING:
     from launch import LaunchContext, LaunchDescription

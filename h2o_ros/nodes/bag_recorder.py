@@ -12,10 +12,10 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from h2o_ros.configuration import setting
-from h2o_ros.data.takes import LABELS, TakeRecorder
+from h2o_ros.data.bags.takes import LABELS, TakeRecorder
 from h2o_ros.errors import BagError
 from h2o_ros.msg import PilotStatus, RecordingStatus
-from h2o_ros.nodes.common import (
+from h2o_ros.nodes.core.base_node import (
     EVERY,
     LATCHED,
     STREAM_EVERY,
@@ -24,10 +24,10 @@ from h2o_ros.nodes.common import (
     message_class,
     run,
 )
-from h2o_ros.nodes.diagnostics import ERROR, OK, Diagnostics
-from h2o_ros.nodes.parameter_reader import ParameterReader
-from h2o_ros.nodes.polled import PolledSubscriptions
-from h2o_ros.nodes.recorded_topics import (
+from h2o_ros.nodes.core.diagnostics import ERROR, OK, Diagnostics
+from h2o_ros.nodes.core.parameter_client import ParameterReader
+from h2o_ros.nodes.core.polled_subscription import PolledSubscriptions
+from h2o_ros.nodes.recording.topics import (
     STREAMS,
     begins_with_header,
     header_stamp,

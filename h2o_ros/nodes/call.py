@@ -18,7 +18,7 @@ from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.signals import SignalHandlerOptions
 
 from h2o_ros.errors import ConfigurationError, RobotError, exit_code_of
-from h2o_ros.nodes.transport import join
+from h2o_ros.nodes.core.dds_transport import join
 
 OFFERED = ('std_srvs', 'h2o_ros')  # packages whose services a person calls
 DISCOVERY = 10.0  # s in which a node of the domain becomes known at the latest

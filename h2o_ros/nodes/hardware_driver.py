@@ -16,18 +16,18 @@ from std_srvs.srv import Trigger
 from h2o_ros.configuration import setting
 from h2o_ros.errors import RobotError
 from h2o_ros.msg import DriverStatus
-from h2o_ros.nodes.common import LATCHED, BaseNode, answering, run
-from h2o_ros.nodes.diagnostics import Diagnostics
-from h2o_ros.nodes.driver_status import diagnostic_values, driver_status, level
-from h2o_ros.nodes.driver_topics import DriverTopics
-from h2o_ros.nodes.lifecycle_guard import refuse_impossible_transitions
-from h2o_ros.nodes.sole_run import take_sole_lock
-from h2o_ros.robot.control_priority import prefer_punctuality, run_in_real_time
-from h2o_ros.robot.control_session import Connection, Running
-from h2o_ros.robot.motor_settings import MotorSettings, check_settings
-from h2o_ros.robot.safety import Safety, State
-from h2o_ros.robot.safety_limits import TorqueLimiter
-from h2o_ros.robot.safety_settings import SafetySettings, check_safety
+from h2o_ros.nodes.core.base_node import LATCHED, BaseNode, answering, run
+from h2o_ros.nodes.core.diagnostics import Diagnostics
+from h2o_ros.nodes.core.single_instance import take_sole_lock
+from h2o_ros.nodes.driver.lifecycle_guard import refuse_impossible_transitions
+from h2o_ros.nodes.driver.status import diagnostic_values, driver_status, level
+from h2o_ros.nodes.driver.topics import DriverTopics
+from h2o_ros.robot.control.real_time import prefer_punctuality, run_in_real_time
+from h2o_ros.robot.control.session import Connection, Running
+from h2o_ros.robot.motors.settings import MotorSettings, check_settings
+from h2o_ros.robot.safety.settings import SafetySettings, check_safety
+from h2o_ros.robot.safety.state_machine import Safety, State
+from h2o_ros.robot.safety.torque_limiter import TorqueLimiter
 from h2o_ros.run_lock import ROBOT_TOPIC
 from h2o_ros.task import load_task
 

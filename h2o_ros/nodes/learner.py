@@ -12,14 +12,14 @@ from std_srvs.srv import Trigger
 from h2o_ros.algorithms.config import AlgorithmConfig, load_config
 from h2o_ros.algorithms.trainer import Trainer
 from h2o_ros.configuration import setting
-from h2o_ros.data.recorded import load_recorded
+from h2o_ros.data.load import load_recorded
 from h2o_ros.errors import TrainingError
 from h2o_ros.msg import Evaluation, TransitionBatch
-from h2o_ros.nodes.common import EVERY, BaseNode, answering, run
-from h2o_ros.nodes.conversions import figures_from_message, transitions_from_message
-from h2o_ros.nodes.sole_run import SoleRun
-from h2o_ros.nodes.training import NewestSteps, TrainingThread
-from h2o_ros.nodes.training_topics import TrainingTopics
+from h2o_ros.nodes.core.base_node import EVERY, BaseNode, answering, run
+from h2o_ros.nodes.core.conversions import figures_from_message, transitions_from_message
+from h2o_ros.nodes.core.single_instance import SoleRun
+from h2o_ros.nodes.training.topics import TrainingTopics
+from h2o_ros.nodes.training.training_thread import NewestSteps, TrainingThread
 from h2o_ros.pacing import PaceMaker
 from h2o_ros.report.run import RunReport
 from h2o_ros.report.summary import words_to_resume

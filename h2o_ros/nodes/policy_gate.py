@@ -12,14 +12,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from h2o_ros.algorithms.policy import Policy
+from h2o_ros.algorithms.files.policy import Policy
 from h2o_ros.configuration import setting
 from h2o_ros.errors import ConfigurationError, PolicyError
 from h2o_ros.msg import Action, DriverStatus, Evaluation, Observation
 from h2o_ros.msg import Policy as PolicyMessage
-from h2o_ros.nodes.common import CUT_OUT, EVERY, LATCHED, STREAM_EVERY, BaseNode, run, to_row
-from h2o_ros.nodes.conversions import policy_from_message, policy_to_message
-from h2o_ros.robot.policy_gate import GateLimits, PolicyGate
+from h2o_ros.nodes.core.base_node import (
+    CUT_OUT,
+    EVERY,
+    LATCHED,
+    STREAM_EVERY,
+    BaseNode,
+    run,
+    to_row,
+)
+from h2o_ros.nodes.core.conversions import policy_from_message, policy_to_message
+from h2o_ros.robot.pilot.policy_gate import GateLimits, PolicyGate
 from h2o_ros.task import load_task
 
 

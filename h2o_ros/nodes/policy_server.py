@@ -11,7 +11,7 @@ import numpy as np
 from h2o_ros.configuration import setting
 from h2o_ros.msg import Action, Observation
 from h2o_ros.msg import Policy as PolicyMessage
-from h2o_ros.nodes.common import (
+from h2o_ros.nodes.core.base_node import (
     FADE,
     LATCHED,
     LATEST,
@@ -20,12 +20,12 @@ from h2o_ros.nodes.common import (
     run,
     to_floats,
 )
-from h2o_ros.nodes.served_policy import ServedPolicy
-from h2o_ros.robot.pilot_settings import PilotSettings
+from h2o_ros.nodes.pilot.served_policy import ServedPolicy
+from h2o_ros.robot.pilot.settings import PilotSettings
 from h2o_ros.task import load_task
 
 if TYPE_CHECKING:
-    from h2o_ros.nodes.pilot_topics import PilotTopics
+    from h2o_ros.nodes.pilot.topics import PilotTopics
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class PolicyServer(BaseNode):
     def _attended(self, settings: PilotSettings) -> Callable[[Observation], None]:
         """Return the callback of an observation where a pilot says who drives."""
         # Simulators need neither a balance controller nor what it is computed with.
-        from h2o_ros.nodes.pilot_topics import PilotTopics
-        from h2o_ros.robot.pilot import Mode, Pilot
+        from h2o_ros.nodes.pilot.topics import PilotTopics
+        from h2o_ros.robot.pilot.pilot import Mode, Pilot
 
         mode = Mode[self._settings.mode.upper()]
         pilot = Pilot(self._task, settings, mode, self._settings.seed)

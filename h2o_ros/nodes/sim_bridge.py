@@ -9,7 +9,7 @@ import numpy as np
 
 from h2o_ros.configuration import setting
 from h2o_ros.msg import Action, Observation, RolloutBudget, TransitionBatch
-from h2o_ros.nodes.common import (
+from h2o_ros.nodes.core.base_node import (
     EVERY,
     LATCHED,
     LATEST,
@@ -19,7 +19,7 @@ from h2o_ros.nodes.common import (
     to_floats,
     to_rows,
 )
-from h2o_ros.nodes.conversions import budget_from_message, transitions_to_message
+from h2o_ros.nodes.core.conversions import budget_from_message, transitions_to_message
 from h2o_ros.pacing import Allowance
 from h2o_ros.sim.simulator import make_simulator
 from h2o_ros.task import load_task

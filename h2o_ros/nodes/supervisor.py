@@ -14,11 +14,11 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.client import Client
 from std_srvs.srv import Trigger
 
-from h2o_ros.algorithms.policy import Policy
+from h2o_ros.algorithms.files.policy import Policy
 from h2o_ros.configuration import setting
 from h2o_ros.errors import ConfigurationError, RobotError
 from h2o_ros.msg import Action, DriverStatus, LearnerStatus, Observation, PilotStatus
-from h2o_ros.nodes.common import (
+from h2o_ros.nodes.core.base_node import (
     CUT_OUT,
     EVERY,
     LATCHED,
@@ -28,12 +28,12 @@ from h2o_ros.nodes.common import (
     run,
     to_row,
 )
-from h2o_ros.nodes.drive_watch import DriveWatch
-from h2o_ros.nodes.supervised_robot import BRING_UP, Plan, Refused
-from h2o_ros.nodes.supervision import Supervision
+from h2o_ros.nodes.deployment.drive_monitor import DriveWatch
+from h2o_ros.nodes.deployment.interface import BRING_UP, Plan, Refused
+from h2o_ros.nodes.deployment.sequence import Supervision
 from h2o_ros.report.drive import describe_drive, write_drive
 from h2o_ros.report.output import prepare_output_folder, set_aside
-from h2o_ros.robot.shadow import ShadowLimits, ShadowPhase
+from h2o_ros.robot.pilot.shadow_phase import ShadowLimits, ShadowPhase
 from h2o_ros.srv import ReleasePolicy
 from h2o_ros.task import load_task
 

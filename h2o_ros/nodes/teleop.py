@@ -20,11 +20,17 @@ from std_srvs.srv import Trigger
 
 from h2o_ros.configuration import setting
 from h2o_ros.msg import DriverStatus, Observation, PilotStatus
-from h2o_ros.nodes.common import LATCHED, LATEST, STREAM_NEWEST, BaseNode, run, to_row
-from h2o_ros.robot.teleop import STICK_PERIOD, Order, ScriptedStick, Steering, TeleopSettings
-from h2o_ros.robot.teleop_joystick import Joystick, JoystickSettings
-from h2o_ros.robot.teleop_keyboard import HELP, Keyboard, KeyboardSettings
-from h2o_ros.robot.teleop_terminal import Terminal
+from h2o_ros.nodes.core.base_node import LATCHED, LATEST, STREAM_NEWEST, BaseNode, run, to_row
+from h2o_ros.robot.operator.joystick import Joystick, JoystickSettings
+from h2o_ros.robot.operator.keyboard import HELP, Keyboard, KeyboardSettings
+from h2o_ros.robot.operator.teleop import (
+    STICK_PERIOD,
+    Order,
+    ScriptedStick,
+    Steering,
+    TeleopSettings,
+)
+from h2o_ros.robot.operator.terminal import Terminal
 from h2o_ros.task import Task, load_task
 
 

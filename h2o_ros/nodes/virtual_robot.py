@@ -15,17 +15,17 @@ from sensor_msgs.msg import Imu
 from std_srvs.srv import Trigger
 
 from h2o_ros.configuration import setting
-from h2o_ros.nodes.common import FADE, STREAM, BaseNode, run
-from h2o_ros.nodes.sensor_messages import imu_message
-from h2o_ros.robot.can_bus import open_bus
-from h2o_ros.robot.control_priority import prefer_punctuality, run_in_real_time
+from h2o_ros.nodes.core.base_node import FADE, STREAM, BaseNode, run
+from h2o_ros.nodes.core.sensor_messages import imu_message
+from h2o_ros.robot.control.real_time import prefer_punctuality, run_in_real_time
 from h2o_ros.robot.description import load_parameters, robot_folder
-from h2o_ros.robot.emulated_motors import EmulatedMotors
-from h2o_ros.robot.motor_settings import MotorSettings, check_settings
-from h2o_ros.sim.attended_robot import AttendedRobot
-from h2o_ros.sim.live_robot import ImuSample, LiveRobot, parse_fault
-from h2o_ros.sim.plants import VirtualPlant
-from h2o_ros.sim.real_time import RealTimeLoop
+from h2o_ros.robot.motors.can_bus import open_bus
+from h2o_ros.robot.motors.emulation.controllers import EmulatedMotors
+from h2o_ros.robot.motors.settings import MotorSettings, check_settings
+from h2o_ros.sim.virtual_robot.handled_robot import AttendedRobot
+from h2o_ros.sim.virtual_robot.real_time_loop import RealTimeLoop
+from h2o_ros.sim.virtual_robot.virtual_robot import ImuSample, LiveRobot, parse_fault
+from h2o_ros.sim.wheel_legged.plants import VirtualPlant
 from h2o_ros.srv import InjectFault
 
 STEP = 0.001  # s

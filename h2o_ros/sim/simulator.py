@@ -10,8 +10,8 @@ import numpy as np
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.robot.description import SIMULATOR, VIRTUAL_ROBOT, check_model, robot_folder
 from h2o_ros.sim.gaps import NO_GAP, Gap, apply_gap, find_gap
-from h2o_ros.sim.locomotion import make_locomotion
-from h2o_ros.sim.wheel_legged import make_wheel_legged
+from h2o_ros.sim.locomotion.robots import make_locomotion
+from h2o_ros.sim.wheel_legged.robots import make_wheel_legged
 from h2o_ros.task import Task
 from h2o_ros.transitions import Transitions
 
@@ -74,7 +74,7 @@ class BatchedSimulator(Protocol):
         """Take one control step under action (N, A); finished robots begin anew afterwards."""
 
     def sensors(self) -> dict[str, np.ndarray]:
-        """Return what the robots' sensors read now, see h2o_ros.sim.plants."""
+        """Return what the robots' sensors read now, see h2o_ros.sim.wheel_legged.plants."""
 
 
 class Simulator:
