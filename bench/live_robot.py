@@ -27,7 +27,7 @@ from h2o_ros.robot.motors.odrive.cansimple import Frames
 from h2o_ros.robot.motors.settings import MotorSettings
 
 PATIENCE = 40.0  # s; machines are busy
-LOOK = 0.01  # s between two looks
+POLL_PERIOD = 0.01  # s between two checks
 HEARD = {0x02: '', 0x07: 'Axis_Requested_State', 0x0E: 'Input_Torque', 0x1C: 'Torque_Estimate'}
 
 
@@ -147,7 +147,7 @@ class Person:
         while not done():
             if time.monotonic() > end:
                 raise TimeoutError(f'{what}: {self.last_words()}')
-            time.sleep(LOOK)
+            time.sleep(POLL_PERIOD)
 
     def is_in(self, state: int) -> bool:
         """Say whether the driver is in a state."""

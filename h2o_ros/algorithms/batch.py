@@ -1,4 +1,4 @@
-"""What one update computes on, arranged from rows and noise for many updates at once."""
+"""Inputs of one update, arranged from rows and noise for many updates at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each update is made on: rows drawn from the buffers, and noise.
+"""Samples of each update: rows drawn from the replay buffers, and noise.
 
 The random numbers of update n depend on the seed and n alone. So a checkpoint keeps no generators,
 it does not matter in what portions updates are asked for, and several seeds trained as one batch

@@ -1,4 +1,4 @@
-"""What `h2o gap` finds, as text and as one picture."""
+"""Result of `h2o gap`, as text and as one picture."""
 
 from __future__ import annotations
 

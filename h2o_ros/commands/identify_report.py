@@ -9,7 +9,13 @@ from matplotlib.figure import Figure
 
 from h2o_ros.experiments.core.pictures import save_picture
 from h2o_ros.sim.identification.fit import Fit
-from h2o_ros.sim.identification.validation import ClosedLoop, Hand, OpenLoop, band_power, spectrum
+from h2o_ros.sim.identification.validation import (
+    ClosedLoop,
+    OpenLoop,
+    OperatorModel,
+    band_power,
+    spectrum,
+)
 
 SIZE_INCHES = (11.0, 5.5)
 LABELS = ('theta (rad)', 'theta_dot (rad/s)', 'x (m)', 'x_dot (m/s)', 'torque (N·m)')
@@ -17,7 +23,7 @@ COLOURS = {'virtual robot': 'C0', 'idealised simulator': 'C1', 'rates held': 'C7
 BANDS = ((0.3, 2.0), (2.0, 6.0), (6.0, 12.0), (12.0, 30.0), (30.0, 100.0))
 
 
-def report_text(found: Fit, opened: OpenLoop, closed: ClosedLoop, hand: Hand) -> str:
+def report_text(found: Fit, opened: OpenLoop, closed: ClosedLoop, hand: OperatorModel) -> str:
     """Return the whole comparison as Markdown tables."""
     return '\n\n'.join(
         [
@@ -48,7 +54,7 @@ def _error_table(opened: OpenLoop, step: int, title: str) -> str:
     return '\n'.join(lines)
 
 
-def _spread_table(closed: ClosedLoop, hand: Hand) -> str:
+def _spread_table(closed: ClosedLoop, hand: OperatorModel) -> str:
     each = closed.virtual.std(0)
     lines = [f'| deviation over the recording | {" | ".join(LABELS)} |', '|---' * 6 + '|']
     lines.append('| real | ' + ' | '.join(f'{v:.3g}' for v in closed.real.std(0)) + ' |')

@@ -1,4 +1,4 @@
-"""What a learner is given as real: bags of a robot, or datasets of a simulated one."""
+"""A learner's real data: bags of a robot, or datasets of a simulated one."""
 
 from __future__ import annotations
 

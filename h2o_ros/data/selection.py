@@ -1,4 +1,4 @@
-"""Which recordings are meant: those named, or the one that the package ships for a task."""
+"""Resolves the bag argument: the recordings named, or the demonstration of a task."""
 
 from __future__ import annotations
 

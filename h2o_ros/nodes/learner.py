@@ -175,7 +175,7 @@ class Learner(BaseNode):
         return 'training'
 
     def _save_checkpoint(self) -> str:
-        saved = self._training.ask(self._topics.save)
+        saved = self._training.run_between_updates(self._topics.save)
         wait([saved], SAVED_WITHIN)
         if not saved.done():
             raise TrainingError(
@@ -193,7 +193,7 @@ class Learner(BaseNode):
         self._topics.stop()
         if self._trainer.updates == self._first_update:
             self._report.message('stopped before the first update: nothing to save')
-            self.leaves_thread = self.finished = True
+            self.has_unjoinable_thread = self.finished = True
 
     def _on_heartbeat(self) -> None:
         self._topics.publish_budget()

@@ -1,4 +1,4 @@
-"""Node robot_bridge: what the robot lives through, as transitions for a learner that goes on.
+"""Node robot_bridge: publishes the real robot's transitions, for a learner that goes on.
 
 The robot's counterpart of sim_bridge. It paces nobody: the robot runs at its own rate.
 """

@@ -53,7 +53,7 @@ TRANSITIONS = {
 }
 
 DRIVE = 'drive.json'
-LOOK = 0.1  # s between two looks whether who is asked is still there
+POLL_PERIOD = 0.1  # s between two checks that the node that was called still runs
 REASON = 1.0  # s in which the status that tells a refusal's reason comes
 LEARNER_START = 180.0  # s to load, to compile and to make the first updates at nice 19
 
@@ -124,7 +124,7 @@ class Supervisor(BaseNode):
         self.create_subscription(Action, 'shadow_action', self._on_shadow, STREAM_EVERY)
         self._supervision.start()
 
-    def is_present(self) -> list[str]:
+    def missing_nodes(self) -> list[str]:
         """Name the nodes that have not been heard yet."""
         heard = {
             'hardware_driver': self._driver is not None and self._driver_state.service_is_ready(),
@@ -205,11 +205,11 @@ class Supervisor(BaseNode):
         driver = self._driver
         return driver is not None and driver.state == DriverStatus.EMERGENCY_STOPPED
 
-    def is_driven_by_hand(self) -> bool:
+    def is_driven_by_operator(self) -> bool:
         """Say whether a person holds the dead-man."""
         return self._pilot is not None and self._pilot.operator_holds
 
-    def who_has_ended(self) -> list[str]:
+    def ended_nodes(self) -> list[str]:
         """Name those who, told to end, would still be heard, and are not."""
         # A driver answers, or its last words are that it is not armed. A pilot says that it ends,
         # or where nobody told it to, more than the one thing that may have been on its way. Last
@@ -243,7 +243,7 @@ class Supervisor(BaseNode):
         future = client.call_async(request)
         future.add_done_callback(lambda _: answered.set())
         end = time.monotonic() + timeout
-        while not answered.wait(LOOK):
+        while not answered.wait(POLL_PERIOD):
             if not client.service_is_ready():
                 raise RobotError(f'{what}: its node has ended')
             if time.monotonic() > end:
@@ -256,7 +256,7 @@ class Supervisor(BaseNode):
         while self._driver is before or not (self._driver and self._driver.reason):
             if time.monotonic() > end:
                 break
-            time.sleep(LOOK / 10)
+            time.sleep(POLL_PERIOD / 10)
         return (self._driver and self._driver.reason) or 'it gave no reason'
 
     def _on_driver(self, message: DriverStatus) -> None:
@@ -295,7 +295,7 @@ class Supervisor(BaseNode):
         if by_policy if self._settings.policy else self._supervision.driving.is_set():
             self._watch.add_action(message.step, action)
         ours = by_policy and self._settings.policy
-        if ours and not self._watch.look_whether_judged(message.step):
+        if ours and not self._watch.count_if_unapproved(message.step):
             self.get_logger().error(
                 'the policy drives without having passed its shadow phase: somebody released it',
                 throttle_duration_sec=5.0,

@@ -1,1 +1,1 @@
-"""What a person sees of a run: progress line, TensorBoard files, picture and summary."""
+"""Reports of a run: progress line, TensorBoard files, picture and summary."""

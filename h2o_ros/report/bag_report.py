@@ -1,4 +1,4 @@
-"""What is in a bag, in words: steps, falls, who drove, what was judged, and how regular it was."""
+"""Text report on a bag: steps, falls, who drove, labels, and how regular it was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one drive of a robot came to: the figures that a person asks for, and their file."""
+"""Figures of one drive of a robot, and their file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a robot, from config/robots/NAME: its MJCF files and its parameters in YAML."""
+"""A robot as config/robots/NAME describes it: its MJCF files and its parameters in YAML."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Robots(Protocol):
     def observe(self) -> np.ndarray:
         """Return what the robots see now, (N, O) float32 in the task's order."""
 
-    def way(self) -> np.ndarray:
+    def position_x(self) -> np.ndarray:
         """Return how far along x the robots are, (N,) m."""
 
     def speed(self) -> np.ndarray:
@@ -123,7 +123,7 @@ class Simulator:
 
         ConfigurationError: what is observed is not all of this robot's state.
         """
-        self._demand_that_it_shows_its_state()
+        self._require_fully_observed()
         return self.plant.placeable(observation)
 
     def begin_at(self, observation: np.ndarray) -> None:
@@ -131,7 +131,7 @@ class Simulator:
 
         ConfigurationError: what is observed is not all of this robot's state.
         """
-        self._demand_that_it_shows_its_state()
+        self._require_fully_observed()
         self.plant.place_as_observed(observation)
         self._ages[:] = 0
         self._observation = self.plant.observe()
@@ -145,12 +145,12 @@ class Simulator:
         """
         action = self._checked(action)
         observation = self._observation
-        before = self.plant.way() if self.task.needs_progress else None
+        before = self.plant.position_x() if self.task.needs_progress else None
         self.plant.advance(self._disturbed(action))
         next_observation = self.plant.observe()
         progress = None
         if before is not None:
-            progress = (self.plant.way() - before) / self.task.period
+            progress = (self.plant.position_x() - before) / self.task.period
         self._steps += 1
         self._ages += 1
         terminated = self.task.compute_terminated(next_observation)
@@ -183,7 +183,7 @@ class Simulator:
         speed = self.plant.speed() if self._gap.velocity_offset else None
         return self._gap.disturb(action.astype(np.float64), speed, self._generator)
 
-    def _demand_that_it_shows_its_state(self) -> None:
+    def _require_fully_observed(self) -> None:
         if hidden := self.plant.hidden_states():
             raise ConfigurationError(
                 f'task {self.task.name}: its robots have states that are not observed '

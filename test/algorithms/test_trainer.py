@@ -244,11 +244,11 @@ def test_a_checkpoint_that_was_asked_for_is_written_when_it_is_told(tmp_path):
     thread.pause()
     thread.start()
     try:
-        assert thread.ask(topics.save).result(10.0) == f'{path} after 0 updates'
+        assert thread.run_between_updates(topics.save).result(10.0) == f'{path} after 0 updates'
         assert Trainer.load(path, None, TASK, transitions(300)).updates == 0
         shutil.rmtree(path.parent)
         with pytest.raises(CheckpointError, match='cannot be written'):
-            thread.ask(topics.save).result(10.0)
+            thread.run_between_updates(topics.save).result(10.0)
         assert thread.is_alive() and thread.error is None
     finally:
         thread.stop()

@@ -7,10 +7,10 @@ import pytest
 
 from h2o_ros.errors import ConfigurationError
 from h2o_ros.robot.description import robot_folder
-from h2o_ros.robot.operator.human_model import Habits
+from h2o_ros.robot.operator.human_model import OperatorModelSettings
 from h2o_ros.robot.operator.scripted_operator import ScriptedOperator
 from h2o_ros.robot.pilot.balance_controller import BalanceController, Weights, linearise, lqr_gains
-from h2o_ros.robot.pilot.excitation import Unrest
+from h2o_ros.robot.pilot.excitation import DisturbanceSettings
 from h2o_ros.sim.simulator import make_simulator
 from h2o_ros.task import load_task
 
@@ -116,8 +116,8 @@ def test_operator_repeats_by_seed_and_starts_afresh_after_a_jump_in_time(task):
         operator = ScriptedOperator(task, seed=seed)
         runs.append([float(operator.act(observation, 0.005 * i)[0, 0]) for i in range(50)])
     assert runs[0] == runs[1] != runs[2]
-    still = Habits(speed=0.0, homing=0.0)
-    calm = Unrest(torque_noise=0.0, knock_torque=0.0, gain_jitter=0.0)
+    still = OperatorModelSettings(speed=0.0, homing=0.0)
+    calm = DisturbanceSettings(torque_noise=0.0, knock_torque=0.0, gain_jitter=0.0)
     operator = ScriptedOperator(task, seed=0, habits=still, unrest=calm)
     before = operator.act(np.array([[0.0, 0.0, 0.0, 0.0]]), 0.0)
     operator.act(np.array([[0.0, 0.0, 0.0, 0.0]]), 0.005)

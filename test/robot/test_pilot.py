@@ -16,7 +16,7 @@ from h2o_ros.algorithms.files.policy import Policy
 from h2o_ros.msg import Action, DriverStatus, Observation, PilotStatus
 from h2o_ros.nodes.core.base_node import LATCHED, LATEST, STREAM_EVERY, to_floats
 from h2o_ros.robot.description import robot_folder
-from h2o_ros.robot.operator.human_model import Habits, Hand
+from h2o_ros.robot.operator.human_model import OperatorModel, OperatorModelSettings
 from h2o_ros.robot.pilot import pilot as pilot_module
 from h2o_ros.robot.pilot.balance_controller import (
     SOFT,
@@ -123,7 +123,7 @@ def test_excitation_moves_the_robot_more_and_repeats_by_seed():
     for excitation in (0.0, 1.0, 1.0):
         simulator = make_simulator(ENDLESS, 'standard', seed=2, reset='evaluation')
         pilot = make_pilot(excitation=excitation)
-        hand = Hand(Habits(), TASK.period, np.random.default_rng(3))
+        hand = OperatorModel(OperatorModelSettings(), TASK.period, np.random.default_rng(3))
         rows, falls = drive(pilot, simulator, 10.0, lambda _, hand=hand: hand.move(0.0))
         assert falls == 0
         spreads.append(rows[:, 1].std())

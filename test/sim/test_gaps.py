@@ -123,12 +123,12 @@ def test_noise_reaches_the_motors_but_not_the_transition():
         make_simulator(task, batch=64, seed=1, gap=gap) for gap in ('none', 'joint_noise')
     )
     assert np.array_equal(quiet.observation, noisy.observation)
-    action, start = np.full((64, 6), 0.3, np.float32), quiet.plant.way()
+    action, start = np.full((64, 6), 0.3, np.float32), quiet.plant.position_x()
     rows, disturbed = quiet.step(action), noisy.step(action)
     assert np.array_equal(disturbed.action, action)
     assert np.abs(rows.next_observation - disturbed.next_observation).max(1).min() > 1e-3
     # The cost is that of the action that was sent: 0.1 x 6 x 0.3².
-    velocity = (noisy.plant.way() - start) / 0.05
+    velocity = (noisy.plant.position_x() - start) / 0.05
     assert disturbed.reward == pytest.approx(velocity - 0.054, abs=1e-5)
 
 

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-PERIOD = 0.005  # s between two looks
+PERIOD = 0.005  # s between two checks
 PAUSE = 0.05  # s, half of the least time after which a part gives another up
 
 

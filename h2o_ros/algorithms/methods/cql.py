@@ -1,4 +1,4 @@
-"""CQL: values of actions that the recorded rows do not show are pushed down.
+"""CQL: penalises Q-values of out-of-distribution actions.
 
 Source: A. Kumar et al., "Conservative Q-Learning for Offline Reinforcement Learning", NeurIPS
 2020, CQL(H) with a fixed weight; "CQL (real)" of H2O's section 6.2, eq. 3 and appendix B.1.

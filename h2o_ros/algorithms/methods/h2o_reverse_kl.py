@@ -1,4 +1,4 @@
-"""H2O-Reverse-KL: the gap is looked at where reality would go, as a learned model tells.
+"""H2O-Reverse-KL: KL(real || sim), estimated with a learned dynamics model.
 
 Source: H. Niu et al., "When to Trust Your Simulator", NeurIPS 2022, appendix C.2, eq. 36. The
 model: a Gaussian whose mean and variance a network gives, several networks beside each other, as

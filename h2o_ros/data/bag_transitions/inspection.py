@@ -1,4 +1,4 @@
-"""What is in a bag, usable or not: its topics, its own entries, and the steps it gives."""
+"""Contents of a bag, usable or not: topics, metadata, and the steps it gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said about a bag beside its messages: who, what task, which policy, how it went.
+"""Metadata of a bag beside its messages: operator, task, policy, outcome.
 
 A finished bag has it under custom_data of its metadata.yaml, which a recorder writes last. Until
 then it stands in a file of its own in the bag's folder, so that a killed recorder leaves it.

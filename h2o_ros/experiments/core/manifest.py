@@ -1,4 +1,4 @@
-"""What the results of a folder rest on, noted beside them: anything else is refused.
+"""Dependencies of the results in a folder, kept beside them; other ones are refused.
 
 manifest.json holds settings, which are the same for all results, and parts by kind and name, as
 datasets by name: more of them may join later, but none may change.

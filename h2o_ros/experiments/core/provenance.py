@@ -1,4 +1,4 @@
-"""By what a result was made: the machine, and the version of this code."""
+"""Machine and code version behind a result."""
 
 from __future__ import annotations
 

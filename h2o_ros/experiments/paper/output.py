@@ -1,4 +1,4 @@
-"""What a grid leaves for people: the table as text and Markdown, a picture as PNG."""
+"""Files of a sweep for people: the table as text and Markdown, a picture as PNG."""
 
 from __future__ import annotations
 

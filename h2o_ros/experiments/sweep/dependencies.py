@@ -1,4 +1,4 @@
-"""What the runs of cells rest on: datasets, gaps, settings of algorithms and tasks, by name."""
+"""Dependencies of each run: datasets, gaps, settings of algorithms and tasks, by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an algorithm takes for the dynamics gap, and for values, at some stages of its training.
+"""An algorithm's estimates of dynamics gap and values, at some stages of its training.
 
 At each stage the present policy explores in the simulator for a while; u and Q of the steps are
 noted with their velocity along x. Figure 3 shows them; every run with classifiers keeps them.

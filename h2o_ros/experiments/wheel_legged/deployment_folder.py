@@ -1,4 +1,4 @@
-"""What is in the folder of the real-world experiment: of which options, and what is finished."""
+"""Folder of the deployment experiment: its options, and what is finished in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nodes share: parameters from a dataclass, QoS, the main loop, services, messages."""
+"""Base of all nodes: parameters from a dataclass, QoS, the main loop, services, messages."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ STREAM_EVERY = QoSProfile(
     history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.BEST_EFFORT
 )
 HOW_TO_WRITE = 'parameters are written --ros-args -p name:=value'
-LOOK = 0.02  # s between two looks whether a node may end
+POLL_PERIOD = 0.02  # s between two checks whether a node may end
 FADE = 2.0  # s that the torque of a robot takes at most to fade at Ctrl-C; see ramp_time
 RELEASE = '_release_policy'  # a service that ROS calls hidden: the supervisor's, no person's
 # States in which the driver has cut the motors out, until a person arms them again.
@@ -74,7 +74,7 @@ class BaseNode(Node):
         super().__init__(name)
         self.finished = False
         self.exit_code = 0
-        self.leaves_thread = False  # one that cannot be ended, as while it compiles
+        self.has_unjoinable_thread = False  # one that cannot be ended, as while it compiles
 
     def stop(self) -> None:
         """End at the next turn of the main loop."""
@@ -88,7 +88,7 @@ class BaseNode(Node):
             self.finished = self.finished or done() or time.monotonic() > end
 
         # Not the node's clock, which stands still where a simulated time does.
-        self.create_timer(LOOK, look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_timer(POLL_PERIOD, look, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def read_parameters(self, cls: type[T]) -> T:
         """Declare one ROS parameter a field of `cls` and return their values, checked."""
@@ -175,7 +175,7 @@ def run(
             node.destroy_node()  # what must be written at the end may fail
             code = code or node.exit_code
         rclpy.try_shutdown()
-    if node is not None and node.leaves_thread:
+    if node is not None and node.has_unjoinable_thread:
         # An orderly exit would pull the interpreter away under the thread: abort and exit code -6.
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""What a node says of itself on /diagnostics."""
+"""A node's report on /diagnostics."""
 
 from __future__ import annotations
 

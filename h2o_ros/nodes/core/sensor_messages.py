@@ -1,4 +1,4 @@
-"""What IMU and wheel encoders say, as ROS messages."""
+"""ROS messages of an IMU and of wheel encoders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One training run and one robot a ROS domain and namespace: a second ends before it begins."""
+"""At most one training run and one robot per ROS domain and namespace: a second is refused."""
 
 from __future__ import annotations
 

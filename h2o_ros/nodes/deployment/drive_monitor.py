@@ -1,4 +1,4 @@
-"""What a supervisor keeps of a drive: figures, and whether the policy that drove was judged."""
+"""A supervisor's record of a drive: figures, and whether the policy that drove was approved."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from h2o_ros.task import Task
 LAG = 20_000  # control steps that one topic may be behind the other on a busy machine
 CAUGHT_UP = 0.3  # s without a message of a step, after which none is waiting any more
 CATCH_UP = 3.0  # s for that at most, where a robot goes on being observed
-LOOK = 0.1  # s between two looks
+POLL_PERIOD = 0.1  # s between two checks
 
 
 class DriveWatch:
@@ -76,7 +76,7 @@ class DriveWatch:
         self._steps.add_action(step, action)
         self._sum_up()
 
-    def look_whether_judged(self, step: int) -> bool:
+    def count_if_unapproved(self, step: int) -> bool:
         """Say whether a policy that drove this step had passed its shadow phase; else count it."""
         judged = any(step in steps for steps in self._released)
         self.unjudged += not judged
@@ -87,7 +87,7 @@ class DriveWatch:
         came, since = self._came, time.monotonic()
         end = since + CATCH_UP
         while time.monotonic() < min(end, since + CAUGHT_UP):
-            time.sleep(LOOK)
+            time.sleep(POLL_PERIOD)
             if self._came != came:
                 came, since = self._came, time.monotonic()
 

@@ -1,4 +1,4 @@
-"""What the sequence of a robot's run is given: its plan, and the other nodes as it sees them."""
+"""Plan of a robot's run, and the other nodes as the sequence sees them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Stopped(Exception):
 class Robot(Protocol):
     """What the sequence needs of the other nodes; the supervisor gives it."""
 
-    def is_present(self) -> list[str]:
+    def missing_nodes(self) -> list[str]:
         """Name the nodes that have not been heard yet."""
 
     def contract_faults(self) -> list[str]:
@@ -77,10 +77,10 @@ class Robot(Protocol):
     def is_stopped_for_emergency(self) -> bool:
         """Say whether an emergency stop must be reset before anything moves."""
 
-    def is_driven_by_hand(self) -> bool:
+    def is_driven_by_operator(self) -> bool:
         """Say whether a person holds the dead-man."""
 
-    def who_has_ended(self) -> list[str]:
+    def ended_nodes(self) -> list[str]:
         """Name those who, told to end, would still be heard, and are not."""
 
     def say(self, line: str) -> None:

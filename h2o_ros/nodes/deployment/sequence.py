@@ -32,7 +32,7 @@ TAKE_END = 4.0  # s in which the recorder brings the take to the disk
 AGAIN = 1.0  # s for which a refused hand-over is tried again
 HAND_BACK = 3.0  # s of balancing in which a person takes hold of the robot
 FAREWELL = 1.0  # s in which a node that was told to end, or runs on, is heard
-STOPPED = 0.02  # s between two looks
+POLL_PERIOD = 0.02  # s between two checks
 CTRL_C_ARRIVAL = 0.5  # s by which it may reach the driver before this node
 
 
@@ -89,7 +89,7 @@ class Supervision(threading.Thread):
 
     def _check_first(self) -> None:
         robot = self._robot
-        self._wait(lambda: not robot.is_present(), self._plan.patience, self._who_is_missing)
+        self._wait(lambda: not robot.missing_nodes(), self._plan.patience, self._who_is_missing)
         faults = robot.contract_faults()
         if faults:
             raise RobotError(f'not armed: {"; ".join(faults)}')
@@ -128,7 +128,7 @@ class Supervision(threading.Thread):
                 raise Stopped
             if time.monotonic() > end:
                 break
-            time.sleep(STOPPED)
+            time.sleep(POLL_PERIOD)
         return not in_the_way
 
     def _drive(self) -> None:
@@ -165,7 +165,7 @@ class Supervision(threading.Thread):
         robot.release_policy(ANSWER)
         given_up = float('inf')
         while True:
-            if robot.is_driven_by_hand():
+            if robot.is_driven_by_operator():
                 given_up = float('inf')
                 self._await_release()
             try:
@@ -176,7 +176,7 @@ class Supervision(threading.Thread):
                 if time.monotonic() >= given_up:
                     raise
                 self._check()
-                time.sleep(STOPPED)
+                time.sleep(POLL_PERIOD)
         robot.say('handed over: the policy drives')
 
     def _hand_back(self) -> None:
@@ -198,16 +198,16 @@ class Supervision(threading.Thread):
         while not robot.is_armed():
             if self._stopping.is_set():
                 raise Stopped
-            time.sleep(STOPPED)
+            time.sleep(POLL_PERIOD)
 
     def _await_release(self) -> None:
         """Nobody is robbed of the robot: the hand-over waits for the dead-man."""
         robot = self._robot
-        if robot.is_driven_by_hand():
+        if robot.is_driven_by_operator():
             robot.say('a person drives: the policy waits until the dead-man is released')
-        while robot.is_driven_by_hand():
+        while robot.is_driven_by_operator():
             self._check()
-            time.sleep(STOPPED)
+            time.sleep(POLL_PERIOD)
 
     def _listen_in_shadow(self) -> None:
         robot, shadow = self._robot, self._shadow
@@ -218,7 +218,7 @@ class Supervision(threading.Thread):
         end = time.monotonic() + 3.0 * shadow.limits.shadow_seconds + ANSWER
         while not shadow.complete and time.monotonic() < end:
             self._check()
-            time.sleep(STOPPED)
+            time.sleep(POLL_PERIOD)
         self.shadowing.clear()
         robot.say(f'shadow phase: {shadow.figures()}')
         reasons = shadow.reasons_to_refuse()
@@ -258,8 +258,8 @@ class Supervision(threading.Thread):
         if not self._activated:
             return ''
         end = time.monotonic() + FAREWELL
-        while (ended := self._robot.who_has_ended()) and time.monotonic() < end:
-            time.sleep(STOPPED)
+        while (ended := self._robot.ended_nodes()) and time.monotonic() < end:
+            time.sleep(POLL_PERIOD)
         return f'{" and ".join(ended)} has ended' if ended else ''
 
     def _hold(self, seconds: float) -> None:
@@ -267,7 +267,7 @@ class Supervision(threading.Thread):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self._check()
-            time.sleep(STOPPED)
+            time.sleep(POLL_PERIOD)
 
     def _check(self) -> None:
         if self._stopping.is_set():
@@ -290,9 +290,9 @@ class Supervision(threading.Thread):
             self._check()
             if time.monotonic() > end:
                 raise RobotError(complaint())
-            time.sleep(STOPPED)
+            time.sleep(POLL_PERIOD)
 
     def _who_is_missing(self) -> str:
-        missing = ', '.join(self._robot.is_present())
+        missing = ', '.join(self._robot.missing_nodes())
         patience = f'{self._plan.patience:g} s'
         return f'not heard within {patience}: {missing}; do they run in this ROS domain?'

@@ -1,4 +1,4 @@
-"""What the recorder listens to, and what it can tell of a message without unpacking it."""
+"""Topics that the recorder subscribes to, and what it reads of a message without unpacking it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the learner's training thread tells: policies, status and dynamics gap, and the files.
+"""Topics and files of the learner's training thread: policies, status and dynamics gap.
 
 The training thread alone calls this, but for `publish_policies` before it starts and for
 `publish_budget`, `take_evaluation` and `stop`, which keep away from the trainer.

@@ -60,7 +60,7 @@ class TrainingThread(threading.Thread):
         self._stopping = threading.Event()
         self._running = threading.Event()
         self._running.set()
-        self._errands: collections.deque[tuple[Callable[[], str], Future[str]]] = (
+        self._requests: collections.deque[tuple[Callable[[], str], Future[str]]] = (
             collections.deque()
         )
         self.error: BaseException | None = None
@@ -82,13 +82,13 @@ class TrainingThread(threading.Thread):
         """Go on after a pause."""
         self._running.set()
 
-    def ask(self, errand: Callable[[], str]) -> Future[str]:
+    def run_between_updates(self, request: Callable[[], str]) -> Future[str]:
         """Have something done between two chunks, in the training thread.
 
-        The future holds what the errand returns, or the H2OError that it raises.
+        The future holds what the request returns, or the H2OError that it raises.
         """
         future: Future[str] = Future()
-        self._errands.append((errand, future))
+        self._requests.append((request, future))
         return future
 
     def stop(self) -> None:
@@ -110,10 +110,10 @@ class TrainingThread(threading.Thread):
         return self._trainer.updates >= self._total
 
     def _turn(self) -> None:
-        while self._errands:
-            errand, future = self._errands.popleft()
+        while self._requests:
+            request, future = self._requests.popleft()
             try:
-                future.set_result(errand())
+                future.set_result(request())
             except H2OError as err:  # who asked is told; training goes on
                 future.set_exception(err)
         if not self._running.wait(timeout=0.1):

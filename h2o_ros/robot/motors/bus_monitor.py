@@ -1,4 +1,4 @@
-"""What the bus itself says: its load, wrong frames, errors, and hosts that do not belong."""
+"""State of the CAN bus: load, wrong frames, errors, and unknown hosts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must be known of the bus and of the two wheel motors: their controllers speak CANSimple."""
+"""CAN bus and ODrive settings of the two wheel motors."""
 
 from __future__ import annotations
 

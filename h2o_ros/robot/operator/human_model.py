@@ -1,4 +1,4 @@
-"""The hand on the stick: velocity commands as a person gives them, late and overshooting."""
+"""Model of an operator at the stick: velocity commands with delay and overshoot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from h2o_ros.robot.pilot.excitation import happens
 
 
 @dataclass(frozen=True)
-class Habits:
+class OperatorModelSettings:
     """How a person steers."""
 
     reaction: float = setting(0.2, 's', 'from seeing to moving the stick', minimum=0.0)
@@ -23,11 +23,15 @@ class Habits:
     homing: float = setting(0.3, '1/s', 'speed wished for per metre from home', minimum=0.0)
 
 
-class Hand:
+class OperatorModel:
     """Wishes for speeds and moves the stick after them; call `move` once a period."""
 
     def __init__(
-        self, habits: Habits, period: float, generator: np.random.Generator, cruise: float = 0.0
+        self,
+        habits: OperatorModelSettings,
+        period: float,
+        generator: np.random.Generator,
+        cruise: float = 0.0,
     ) -> None:
         """period: s between calls. cruise: m/s, held on the whole; 0 stays near home instead."""
         self.habits, self.period, self.cruise = habits, period, cruise

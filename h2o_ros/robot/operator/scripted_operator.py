@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from h2o_ros.robot.operator.human_model import Habits, Hand, cruise_speed
+from h2o_ros.robot.operator.human_model import OperatorModel, OperatorModelSettings, cruise_speed
 from h2o_ros.robot.pilot.balance_controller import SOFT, BalanceController, Weights
-from h2o_ros.robot.pilot.excitation import Excitation, Unrest
+from h2o_ros.robot.pilot.excitation import DisturbanceSettings, Excitation
 from h2o_ros.task import Task
 
 TRIM_DOUBT = 5.0  # s of doubt in the first guess of the balance
@@ -28,8 +28,8 @@ class ScriptedOperator:
         self,
         task: Task,
         seed: int = 0,
-        habits: Habits | None = None,
-        unrest: Unrest | None = None,
+        habits: OperatorModelSettings | None = None,
+        unrest: DisturbanceSettings | None = None,
         weights: Weights = SOFT,
     ) -> None:
         """seed: of all that is random. A task that rewards 0.2 m/s is driven at about that.
@@ -40,8 +40,10 @@ class ScriptedOperator:
         generator = np.random.default_rng(seed)
         self._controller = BalanceController(task, weights, leash=0.6)
         self._usual_gains = self._controller.gains.copy()
-        self._hand = Hand(habits or Habits(), task.period, generator, cruise_speed(task.reward))
-        self._excitation = Excitation(unrest or Unrest(), task.period, generator)
+        self._hand = OperatorModel(
+            habits or OperatorModelSettings(), task.period, generator, cruise_speed(task.reward)
+        )
+        self._excitation = Excitation(unrest or DisturbanceSettings(), task.period, generator)
         self._time: float | None = None
         self._tilt, self._seen = 0.0, 0
 

@@ -1,4 +1,4 @@
-"""What a person can tell a robot besides how fast to go, and how one steers it without a person.
+"""Commands of an operator besides the velocity, and the scripted stick.
 
 Every way of steering (keyboard, joystick, script) has `velocity(now)`: the speed in m/s while the
 dead-man is held, None while it is not. Time is monotonic, in s.
@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from h2o_ros.configuration import setting
-from h2o_ros.robot.operator.human_model import Habits, Hand, cruise_speed
+from h2o_ros.robot.operator.human_model import OperatorModel, OperatorModelSettings, cruise_speed
 from h2o_ros.task import Task
 
 STICK_PERIOD = 0.02  # s between two commands
@@ -58,7 +58,9 @@ class ScriptedStick:
         """speed: m/s, the fastest."""
         generator = np.random.default_rng(seed)
         self._task, self._speed = task, speed
-        self._hand = Hand(Habits(), STICK_PERIOD, generator, cruise_speed(task.reward))
+        self._hand = OperatorModel(
+            OperatorModelSettings(), STICK_PERIOD, generator, cruise_speed(task.reward)
+        )
         self._names = task.observation_names
         self._seen_at = -math.inf
         self._x = self._home = 0.0

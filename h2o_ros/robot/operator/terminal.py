@@ -14,7 +14,7 @@ from h2o_ros.errors import ConfigurationError
 
 ARROWS = {b'\x1b[A': 'up', b'\x1b[B': 'down', b'\x1bOA': 'up', b'\x1bOB': 'down'}
 ESCAPE = 0x1B
-LOOK = 0.05  # s between looks at whether to end
+POLL_PERIOD = 0.05  # s between two checks whether to end
 
 
 class Terminal:
@@ -50,7 +50,7 @@ class Terminal:
     def _read(self) -> None:
         rest = b''
         while not self._closing.is_set():
-            if not select.select([self._descriptor], [], [], LOOK)[0]:
+            if not select.select([self._descriptor], [], [], POLL_PERIOD)[0]:
                 rest = b''  # the escape key alone, no code
                 continue
             try:

@@ -1,4 +1,4 @@
-"""What makes a recording rich: torque noise, knocks, and gains that change while a robot balances.
+"""Disturbances for a rich recording: torque noise, knocks, and changing controller gains.
 
 A dataset that only ever saw one quiet controller says nothing about the robot elsewhere. The
 torque noise is a first-order process, correlated over some control steps as in the real recording,
@@ -15,7 +15,7 @@ from h2o_ros.configuration import setting
 
 
 @dataclass(frozen=True)
-class Unrest:
+class DisturbanceSettings:
     """How much a robot is disturbed, and how often."""
 
     gain_jitter: float = setting(0.15, '1', 'deviation of the logarithm of each gain', minimum=0.0)
@@ -30,7 +30,9 @@ class Unrest:
 class Excitation:
     """Disturbs one balance controller; call `jitter` and `torque` once a control step."""
 
-    def __init__(self, unrest: Unrest, period: float, generator: np.random.Generator) -> None:
+    def __init__(
+        self, unrest: DisturbanceSettings, period: float, generator: np.random.Generator
+    ) -> None:
         """period: control period in s."""
         self.unrest, self.period = unrest, period
         self._generator = generator

@@ -16,7 +16,7 @@ import numpy as np
 
 from h2o_ros.robot.operator.human_model import cruise_speed
 from h2o_ros.robot.pilot.balance_controller import SOFT, BalanceController, Weights
-from h2o_ros.robot.pilot.excitation import Excitation, Unrest
+from h2o_ros.robot.pilot.excitation import DisturbanceSettings, Excitation
 from h2o_ros.robot.pilot.settings import PilotSettings
 from h2o_ros.task import Task
 
@@ -223,7 +223,7 @@ def make_excitation(scale: float, task: Task, seed: int) -> Excitation | None:
     """Return a disturbance `scale` times as strong as the scripted operator's; None for 0."""
     if scale == 0.0:
         return None
-    calm = Unrest()
+    calm = DisturbanceSettings()
     unrest = replace(
         calm,
         gain_jitter=scale * calm.gain_jitter,

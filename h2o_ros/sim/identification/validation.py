@@ -44,7 +44,7 @@ class OpenLoop:
 
 
 @dataclass(frozen=True)
-class Hand:
+class OperatorModel:
     """The linear law that explains the recorded torque best, and what it leaves.
 
     torque[t] = gains . (theta, theta_dot, x, x_dot)[t - late] + bias + rest[t], rest (T,) in N·m.
@@ -96,7 +96,7 @@ def compare_open_loop(
     return OpenLoop(errors, truth, predictions, recording.period)
 
 
-def recorded_hand(recording: Recording, latest: int = 3) -> Hand:
+def recorded_hand(recording: Recording, latest: int = 3) -> OperatorModel:
     """Fit the law of whoever drove; the right lateness leaves the smoothest rest."""
     state = np.stack([getattr(recording, name) for name in FIELDS] + [np.ones(len(recording))], 1)
     hands = []
@@ -106,7 +106,7 @@ def recorded_hand(recording: Recording, latest: int = 3) -> Hand:
         rest = torque - seen @ law
         correlation = float(rest[1:] @ rest[:-1] / (rest @ rest))
         fresh = float(np.std(rest[1:] - correlation * rest[:-1]))
-        hands.append((fresh, Hand(law[:4], float(law[4]), late, rest)))
+        hands.append((fresh, OperatorModel(law[:4], float(law[4]), late, rest)))
     return min(hands, key=lambda pair: pair[0])[1]
 
 

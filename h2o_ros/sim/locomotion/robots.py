@@ -129,7 +129,7 @@ class Locomotion:
         """Return the observation (N, O) float32 in the task's order."""
         return self._rows()[:, self._observed].astype(np.float32)
 
-    def way(self) -> np.ndarray:
+    def position_x(self) -> np.ndarray:
         """Return how far along x the robots are, (N,) m."""
         return self._position[:, self._x].copy()
 

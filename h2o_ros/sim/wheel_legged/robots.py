@@ -70,7 +70,7 @@ class WheelLegged:
         values = _fields(self.plant.sensors())
         return np.stack([values[name] for name in self._names], 1).astype(np.float32)
 
-    def way(self) -> np.ndarray:
+    def position_x(self) -> np.ndarray:
         """Return how far along x the wheels have rolled, (N,) m."""
         return _fields(self.plant.sensors())['x']
 

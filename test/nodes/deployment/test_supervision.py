@@ -26,7 +26,7 @@ class Nodes:
         self.ended = []
         self.on_said = lambda line: None
 
-    def is_present(self):
+    def missing_nodes(self):
         return []
 
     def contract_faults(self):
@@ -62,10 +62,10 @@ class Nodes:
     def is_stopped_for_emergency(self):
         return self.stopped
 
-    def is_driven_by_hand(self):
+    def is_driven_by_operator(self):
         return self.held
 
-    def who_has_ended(self):
+    def ended_nodes(self):
         return self.ended
 
     def say(self, line):

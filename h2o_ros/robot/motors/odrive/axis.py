@@ -1,4 +1,4 @@
-"""What one wheel motor has said on the bus, in units of the wheel, and what is wrong with it."""
+"""State of one wheel motor as its frames report it, in units of the wheel, and its faults."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Axis:
             values.get('Reserved', 0) != 0,
         )
 
-    def distrust(self, message: can.Message) -> None:
+    def reject_frame(self, message: can.Message) -> None:
         """Take a frame of this motor that is short, or holds a number that is not finite."""
         shown = self._frames.decode_as_firmware(message)
         if shown is not None and shown.name in ('Get_Encoder_Estimates', 'Heartbeat'):

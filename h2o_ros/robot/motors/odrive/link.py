@@ -32,7 +32,7 @@ class MotorLink:
         self.axes = tuple(Axis(index, settings, self.frames) for index in range(2))
         self.received = BusMonitor(settings.bitrate)
         self.sent = BusMonitor(settings.bitrate)
-        self.strangers: set[int] = set()  # other nodes that send heartbeats
+        self.unknown_node_ids: set[int] = set()  # other nodes that send heartbeats
         self._by_node = {axis.node_id: axis for axis in self.axes}
         self._closed = threading.Event()
         self._reader = threading.Thread(target=self._read, name='can_reader', daemon=True)
@@ -132,10 +132,10 @@ class MotorLink:
         if frame is None:
             if axis is not None and self.frames.knows(message):
                 self.received.wrong_frames += 1
-                axis.distrust(message)
+                axis.reject_frame(message)
         elif axis is None:
             if frame.name == 'Heartbeat':
-                self.strangers.add(frame.node_id)
+                self.unknown_node_ids.add(frame.node_id)
         elif not self.frames.from_host(frame.name):
             # A reader that was held up must not take an old frame for a new one.
             waited = time.time() - message.timestamp

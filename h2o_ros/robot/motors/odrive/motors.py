@@ -83,7 +83,7 @@ class Motors:
         """Say in plain sentences what is wrong, or was for a moment since the last arming."""
         found = self._link.faults(now)
         if self.armed and any(axis.has_lost_its_state() for axis in self._link.axes):
-            self._watchdog.doubt()
+            self._watchdog.invalidate()
         return found + [text for axis in self._link.axes for text in axis.faults(now, self.armed)]
 
     def statistics(self) -> Statistics:
@@ -110,15 +110,15 @@ class Motors:
         """Listen for `timeout` s and say why the motors are not fit; empty when they are."""
         link = self._link
         before = [dict(axis.heard) for axis in link.axes]
-        link.strangers.clear()
+        link.unknown_node_ids.clear()
         started = self._clock()
         time.sleep(timeout)
         now = self._clock()
         found = link.faults(now)
         for axis, heard in zip(link.axes, before, strict=True):
             found += axis.unfit(heard, now - started, now)
-        if link.strangers and any('no heartbeat' in text for text in found):
-            nodes = ', '.join(map(str, sorted(link.strangers)))
+        if link.unknown_node_ids and any('no heartbeat' in text for text in found):
+            nodes = ', '.join(map(str, sorted(link.unknown_node_ids)))
             found.append(f'CAN bus: heartbeats come from node {nodes}; check the node ids')
         return found
 
@@ -131,7 +131,7 @@ class Motors:
         try:
             self._refuse_errors()
             self._set_up()
-            found = self._watchdog.establish()
+            found = self._watchdog.verify()
             self._refuse_stop()
         except RobotError as err:
             return [str(err)]
@@ -147,7 +147,7 @@ class Motors:
         self._refuse_errors()
         self._link.forget()
         try:
-            self._watchdog.renew()
+            self._watchdog.reverify()
             self._close_loop()
             if not self._watchdog.known:
                 self._watchdog.prove_armed()
@@ -236,7 +236,7 @@ class Motors:
     def _close_loop(self) -> None:
         """From idle to closed loop at zero torque, fed all the way."""
         self._refuse_stop()
-        self._watchdog.revive()
+        self._watchdog.clear_expired()
         self._set_up()
         self._refuse_stop()
         self._link.send_all('Set_Axis_State', {'Axis_Requested_State': CLOSED_LOOP})

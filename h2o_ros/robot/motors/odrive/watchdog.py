@@ -33,31 +33,31 @@ class MotorWatchdog:
         self.known = ''
         self._pauses = self._count_pauses()
 
-    def establish(self) -> list[str]:
+    def verify(self) -> list[str]:
         """Do what needs no arming; return what is wrong."""
         settings = self._link.settings
-        self.doubt()
+        self.invalidate()
         if settings.watchdog_enable_endpoint:
             found = [text for axis in self._link.axes for text in self._write(axis)]
             self.known = '' if found else 'set and read back'
             return found
         if settings.firmware == '0.6':
             return []
-        self.revive()
+        self.clear_expired()
         found = self._fall_silent(lambda axis: axis.tripped())
         self.known = '' if found else 'seen to expire while idle'
         return found
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         """Take nothing for known: a controller that starts anew forgets what is not saved."""
         self.known, self._pauses = '', self._count_pauses()
 
-    def renew(self) -> None:
+    def reverify(self) -> None:
         """Before each arming: set what is set over CAN once more; RobotError where that fails."""
         if self._count_pauses() != self._pauses:
-            self.doubt()
+            self.invalidate()
         if self._link.settings.watchdog_enable_endpoint:
-            found = self.establish()
+            found = self.verify()
             if found:
                 raise RobotError('; '.join(found))
 
@@ -68,7 +68,7 @@ class MotorWatchdog:
             raise RobotError('; '.join(found))
         self.known = 'seen to disarm the motors'
 
-    def revive(self) -> None:
+    def clear_expired(self) -> None:
         """Feed, and clear the error of a watchdog that expired while the host was silent.
 
         RobotError where there is another one, which would be cleared with it.
