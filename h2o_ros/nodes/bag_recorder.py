@@ -22,9 +22,9 @@ from h2o_ros.nodes.core.base_node import (
     BaseNode,
     answering,
     message_class,
-    run,
 )
 from h2o_ros.nodes.core.diagnostics import ERROR, OK, Diagnostics
+from h2o_ros.nodes.core.node_process import run
 from h2o_ros.nodes.core.parameter_client import ParameterReader
 from h2o_ros.nodes.core.polled_subscription import PolledSubscriptions
 from h2o_ros.nodes.recording.topics import (

@@ -15,12 +15,13 @@ import numpy as np
 from h2o_ros.configuration import setting
 from h2o_ros.episodes import EpisodeCollector, Episodes
 from h2o_ros.msg import Evaluation, Policy, RolloutBudget, TransitionBatch
-from h2o_ros.nodes.core.base_node import EVERY, LATCHED, BaseNode, run
+from h2o_ros.nodes.core.base_node import EVERY, LATCHED, BaseNode
 from h2o_ros.nodes.core.conversions import (
     budget_to_message,
     episodes_to_message,
     transitions_from_message,
 )
+from h2o_ros.nodes.core.node_process import run
 from h2o_ros.pacing import Budget
 from h2o_ros.task import load_task
 

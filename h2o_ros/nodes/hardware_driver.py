@@ -16,8 +16,9 @@ from std_srvs.srv import Trigger
 from h2o_ros.configuration import setting
 from h2o_ros.errors import RobotError
 from h2o_ros.msg import DriverStatus
-from h2o_ros.nodes.core.base_node import LATCHED, BaseNode, answering, run
+from h2o_ros.nodes.core.base_node import LATCHED, BaseNode, answering
 from h2o_ros.nodes.core.diagnostics import Diagnostics
+from h2o_ros.nodes.core.node_process import run
 from h2o_ros.nodes.core.single_instance import take_sole_lock
 from h2o_ros.nodes.driver.lifecycle_guard import refuse_impossible_transitions
 from h2o_ros.nodes.driver.status import diagnostic_values, driver_status, level

@@ -15,8 +15,9 @@ from h2o_ros.configuration import setting
 from h2o_ros.data.load import load_recorded
 from h2o_ros.errors import TrainingError
 from h2o_ros.msg import Evaluation, TransitionBatch
-from h2o_ros.nodes.core.base_node import EVERY, BaseNode, answering, run
+from h2o_ros.nodes.core.base_node import EVERY, BaseNode, answering
 from h2o_ros.nodes.core.conversions import figures_from_message, transitions_from_message
+from h2o_ros.nodes.core.node_process import run
 from h2o_ros.nodes.core.single_instance import SoleRun
 from h2o_ros.nodes.training.topics import TrainingTopics
 from h2o_ros.nodes.training.training_thread import NewestSteps, TrainingThread

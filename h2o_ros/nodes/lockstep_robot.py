@@ -17,7 +17,8 @@ from sensor_msgs.msg import Imu, JointState
 
 from h2o_ros.configuration import setting
 from h2o_ros.msg import Action, Observation
-from h2o_ros.nodes.core.base_node import EVERY, LATEST, BaseNode, run, to_floats, to_rows
+from h2o_ros.nodes.core.base_node import EVERY, LATEST, BaseNode, to_floats, to_rows
+from h2o_ros.nodes.core.node_process import run
 from h2o_ros.nodes.core.sensor_messages import imu_message, joints_message
 from h2o_ros.sim.simulator import make_simulator
 from h2o_ros.task import load_task

@@ -17,16 +17,9 @@ from h2o_ros.configuration import setting
 from h2o_ros.errors import ConfigurationError, PolicyError
 from h2o_ros.msg import Action, DriverStatus, Evaluation, Observation
 from h2o_ros.msg import Policy as PolicyMessage
-from h2o_ros.nodes.core.base_node import (
-    CUT_OUT,
-    EVERY,
-    LATCHED,
-    STREAM_EVERY,
-    BaseNode,
-    run,
-    to_row,
-)
+from h2o_ros.nodes.core.base_node import CUT_OUT, EVERY, LATCHED, STREAM_EVERY, BaseNode, to_row
 from h2o_ros.nodes.core.conversions import policy_from_message, policy_to_message
+from h2o_ros.nodes.core.node_process import run
 from h2o_ros.robot.pilot.policy_gate import GateLimits, PolicyGate
 from h2o_ros.task import load_task
 

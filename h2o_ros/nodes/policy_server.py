@@ -11,15 +11,8 @@ import numpy as np
 from h2o_ros.configuration import setting
 from h2o_ros.msg import Action, Observation
 from h2o_ros.msg import Policy as PolicyMessage
-from h2o_ros.nodes.core.base_node import (
-    FADE,
-    LATCHED,
-    LATEST,
-    STREAM_NEWEST,
-    BaseNode,
-    run,
-    to_floats,
-)
+from h2o_ros.nodes.core.base_node import FADE, LATCHED, LATEST, STREAM_NEWEST, BaseNode, to_floats
+from h2o_ros.nodes.core.node_process import run
 from h2o_ros.nodes.pilot.served_policy import ServedPolicy
 from h2o_ros.robot.pilot.settings import PilotSettings
 from h2o_ros.task import load_task

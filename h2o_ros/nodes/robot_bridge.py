@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from h2o_ros.configuration import setting
 from h2o_ros.msg import Action, Observation, TransitionBatch
-from h2o_ros.nodes.core.base_node import EVERY, STREAM_EVERY, BaseNode, run, to_row
+from h2o_ros.nodes.core.base_node import EVERY, STREAM_EVERY, BaseNode, to_row
 from h2o_ros.nodes.core.conversions import transitions_to_message
+from h2o_ros.nodes.core.node_process import run
 from h2o_ros.robot.transition_assembler import LiveSteps
 from h2o_ros.task import load_task
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from h2o_ros.configuration import setting
 from h2o_ros.msg import Action, Observation
-from h2o_ros.nodes.core.base_node import EVERY, LATEST, BaseNode, run, to_floats, to_row
+from h2o_ros.nodes.core.base_node import EVERY, LATEST, BaseNode, to_floats, to_row
+from h2o_ros.nodes.core.node_process import run
 from h2o_ros.robot.operator.scripted_operator import ScriptedOperator
 from h2o_ros.task import load_task
 

@@ -15,11 +15,11 @@ from h2o_ros.nodes.core.base_node import (
     LATEST,
     BaseNode,
     has_published,
-    run,
     to_floats,
     to_rows,
 )
 from h2o_ros.nodes.core.conversions import budget_from_message, transitions_to_message
+from h2o_ros.nodes.core.node_process import run
 from h2o_ros.pacing import Allowance
 from h2o_ros.sim.simulator import make_simulator
 from h2o_ros.task import load_task

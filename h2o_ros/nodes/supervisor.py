@@ -25,9 +25,9 @@ from h2o_ros.nodes.core.base_node import (
     RELEASE,
     STREAM_EVERY,
     BaseNode,
-    run,
     to_row,
 )
+from h2o_ros.nodes.core.node_process import run
 from h2o_ros.nodes.deployment.drive_monitor import DriveWatch
 from h2o_ros.nodes.deployment.interface import BRING_UP, Plan, Refused
 from h2o_ros.nodes.deployment.sequence import Supervision

@@ -20,7 +20,8 @@ from std_srvs.srv import Trigger
 
 from h2o_ros.configuration import setting
 from h2o_ros.msg import DriverStatus, Observation, PilotStatus
-from h2o_ros.nodes.core.base_node import LATCHED, LATEST, STREAM_NEWEST, BaseNode, run, to_row
+from h2o_ros.nodes.core.base_node import LATCHED, LATEST, STREAM_NEWEST, BaseNode, to_row
+from h2o_ros.nodes.core.node_process import run
 from h2o_ros.robot.operator.joystick import Joystick, JoystickSettings
 from h2o_ros.robot.operator.keyboard import HELP, Keyboard, KeyboardSettings
 from h2o_ros.robot.operator.teleop import (

@@ -15,7 +15,8 @@ from sensor_msgs.msg import Imu
 from std_srvs.srv import Trigger
 
 from h2o_ros.configuration import setting
-from h2o_ros.nodes.core.base_node import FADE, STREAM, BaseNode, run
+from h2o_ros.nodes.core.base_node import FADE, STREAM, BaseNode
+from h2o_ros.nodes.core.node_process import run
 from h2o_ros.nodes.core.sensor_messages import imu_message
 from h2o_ros.robot.control.real_time import prefer_punctuality, run_in_real_time
 from h2o_ros.robot.description import load_parameters, robot_folder

@@ -1,37 +1,29 @@
-"""Base of all nodes: parameters from a dataclass, QoS, the main loop, services, messages."""
+"""Base of all nodes: parameters from a dataclass, QoS, services, messages."""
 
 from __future__ import annotations
 
 import array
 import dataclasses
 import importlib
-import json
-import os
 import re
-import signal
 import sys
 import time
-from collections.abc import Callable, Sequence, Sized
-from typing import Any, NoReturn, Protocol, TypeVar
+from collections.abc import Callable, Sized
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
-import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
 from h2o_ros.configuration import check_limits, range_text
 from h2o_ros.errors import ConfigurationError, H2OError
 from h2o_ros.msg import DriverStatus
-from h2o_ros.nodes.core.dds_transport import join
-from h2o_ros.nodes.core.launcher import LAUNCHER, has_ended
 
 T = TypeVar('T')
 
@@ -49,7 +41,6 @@ STREAM_NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 STREAM_EVERY = QoSProfile(
     history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.BEST_EFFORT
 )
-HOW_TO_WRITE = 'parameters are written --ros-args -p name:=value'
 POLL_PERIOD = 0.02  # s between two checks whether a node may end
 FADE = 2.0  # s that the torque of a robot takes at most to fade at Ctrl-C; see ramp_time
 RELEASE = '_release_policy'  # a service that ROS calls hidden: the supervisor's, no person's
@@ -110,14 +101,15 @@ class BaseNode(Node):
         return cls(**values)
 
 
-def _describe(field: dataclasses.Field) -> str:
+def describe(field: dataclasses.Field) -> str:
+    """Return what a parameter is, with its unit."""
     unit = f' ({field.metadata["unit"]})' if field.metadata.get('unit') else ''
     return field.metadata['text'] + unit
 
 
 def _descriptor(field: dataclasses.Field) -> ParameterDescriptor:
     meta = field.metadata
-    descriptor = ParameterDescriptor(description=_describe(field), read_only=True)
+    descriptor = ParameterDescriptor(description=describe(field), read_only=True)
     if 'choices' in meta:
         descriptor.additional_constraints = 'one of ' + ', '.join(map(str, meta['choices']))
     if 'minimum' in meta and isinstance(field.default, float):
@@ -129,99 +121,6 @@ def _descriptor(field: dataclasses.Field) -> ParameterDescriptor:
         low, high = int(meta['minimum']), int(meta.get('maximum', 2**62))
         descriptor.integer_range = [IntegerRange(from_value=low, to_value=high)]
     return descriptor
-
-
-def run(
-    make_node: Callable[[], Any], *parameters: type, args: list[str] | None = None
-) -> NoReturn:
-    """Run one node until it is finished or interrupted, and exit the process.
-
-    make_node: the node's class. parameters: the dataclasses that it declares its parameters from,
-    for --help. args: the command line, else that of the process. Exit code 2 with one line on
-    stderr for a user's mistake, else the node's own.
-    """
-    words = sys.argv[1:] if args is None else args
-    if {'-h', '--help'} & set(words):
-        print(node_help(make_node, parameters))
-        sys.exit(0)
-    stopping: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda signum, _frame: stopping.append(signum))
-    launcher = os.environ.get(LAUNCHER, '')
-    code = 0
-    node = None
-    try:
-        _join_ros(words)
-        node = make_node()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        while not node.finished:
-            executor.spin_once(timeout_sec=0.1)
-            if has_ended(launcher):
-                launcher = ''
-                node.get_logger().error('the launch has ended without ending this node: it ends')
-                stopping.append(signal.SIGTERM)
-            if stopping:
-                stopping.clear()
-                node.stop()
-        code = node.exit_code
-    except H2OError as err:
-        print(f'error: {err}', file=sys.stderr, flush=True)
-        code = 2
-    except ExternalShutdownException:
-        code = 0
-    finally:
-        if node is not None:
-            node.destroy_node()  # what must be written at the end may fail
-            code = code or node.exit_code
-        rclpy.try_shutdown()
-    if node is not None and node.has_unjoinable_thread:
-        # An orderly exit would pull the interpreter away under the thread: abort and exit code -6.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
-
-
-def node_help(make_node: Callable[[], Any], parameters: Sequence[type]) -> str:
-    """Return what a node does and its parameters, as its --help shows them."""
-    name = make_node.__module__.rpartition('.')[2]
-    what = (sys.modules[make_node.__module__].__doc__ or '').strip()
-    fields = {field.name: field for cls in parameters for field in dataclasses.fields(cls)}
-    lines = [what, '', f'usage: ros2 run h2o_ros {name} --ros-args -p name:=value ...']
-    lines += ['', 'parameters:'] if fields else []
-    for field in fields.values():
-        default = json.dumps(field.default, ensure_ascii=False)
-        lines.append(f'  {field.name} ({default}): {_describe(field)}')
-    return '\n'.join(lines)
-
-
-def _join_ros(words: list[str]) -> None:
-    others = other_words(words)
-    if others:
-        raise ConfigurationError(f'unexpected argument {others[0]}; {HOW_TO_WRITE}')
-    try:
-        join(args=words, signal_handler_options=SignalHandlerOptions.NO)
-    except RuntimeError as err:
-        reason = str(err).removeprefix('failed to initialize rcl: ').partition('. Error: ')[0]
-        reason = f'unknown ROS arguments {reason}' if reason.startswith('[') else reason
-        raise ConfigurationError(f'{reason}; {HOW_TO_WRITE}') from err
-
-
-def other_words(words: Sequence[str]) -> list[str]:
-    """Return the words of a command line that are not between --ros-args and --.
-
-    ROS takes name:=value among them for a remapping rule of old, and others for nothing at all.
-    """
-    others, of_ros = [], False
-    for word in words:
-        if word == '--ros-args':
-            of_ros = True
-        elif of_ros:
-            of_ros = word != '--'
-        else:
-            others.append(word)
-    return others
 
 
 def answering(
