@@ -127,7 +127,7 @@ def test_a_disk_that_runs_full_ends_the_take_and_refuses_the_next(tmp_path):
 
 WRITE_UNTIL_REFUSED = """
 import sys
-sys.path.append(sys.argv[1])
+sys.path += sys.argv[1:]
 import test_recorder
 takes = test_recorder.recorder('.')
 takes.start(test_recorder.START)
@@ -147,7 +147,7 @@ def test_a_take_that_can_not_be_written_any_more_still_reads(tmp_path, request):
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
     done = subprocess.run(
-        [sys.executable, '-c', WRITE_UNTIL_REFUSED, request.config.rootpath / 'test'],
+        [sys.executable, '-c', WRITE_UNTIL_REFUSED, *request.config.getini('pythonpath')],
         cwd=tmp_path,
         preexec_fn=limit,
         capture_output=True,
