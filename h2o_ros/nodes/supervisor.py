@@ -95,6 +95,7 @@ class Supervisor(BaseNode):
         self._watch = DriveWatch(self._task)
         self._handed_over = False
         self._deactivated = False  # the driver has answered that it is
+        self._ending = False  # a person ended the run
         self._heard = 0  # words of the pilot since the run was stopped
         self._driver_state: Client = self.create_client(
             ChangeState, 'hardware_driver/change_state'
@@ -151,6 +152,20 @@ class Supervisor(BaseNode):
         Refused, with the driver's reason, if it does not; RobotError if it does not answer.
         """
         self._handed_over = False
+        try:
+            if not self._driver_has_left():
+                self._make_transition(transition, timeout)
+        except RobotError:
+            if not self._driver_has_left():
+                raise
+        self._deactivated = transition == 'deactivate' or self._deactivated
+
+    def _driver_has_left(self) -> bool:
+        """Return True if a driver without torque has ended by the same Ctrl-C as this node."""
+        ended = not self._lifecycle.service_is_ready()
+        return self._ending and self._deactivated and ended
+
+    def _make_transition(self, transition: str, timeout: float) -> None:
         number, start, not_needed = TRANSITIONS[transition]
         what = f'hardware_driver {transition}'
         state = self._ask(self._lifecycle, GetState.Request(), timeout, what).current_state.label
@@ -164,7 +179,6 @@ class Supervisor(BaseNode):
             request.transition.id = number
             if not self._ask(self._driver_state, request, timeout, what).success:
                 raise Refused(f'hardware_driver refuses to {transition}: {self._reason_given()}')
-        self._deactivated = transition == 'deactivate' or self._deactivated
 
     def call(self, service: str, timeout: float) -> str:
         """Call a Trigger and return its message; RobotError where it fails."""
@@ -231,7 +245,8 @@ class Supervisor(BaseNode):
 
     def stop(self) -> None:
         """Bring the robot down; the node ends when that is done."""
-        self._handed_over = False  # the driver hears the same Ctrl-C, and nobody is robbed
+        self._handed_over = False  # the driver receives the same Ctrl-C
+        self._ending = True
         self._heard = 0
         self._supervision.stop()
 

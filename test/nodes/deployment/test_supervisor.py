@@ -42,8 +42,10 @@ class Robot:
         self.asked_for: list[str] = []  # hashes of the policies to release
         self.lifecycle = 'unconfigured'
         self.transitions: list[str] = []
-        node.create_service(ChangeState, 'hardware_driver/change_state', self._change)
-        node.create_service(GetState, 'hardware_driver/get_state', self._get_state)
+        self._lifecycle = [
+            node.create_service(ChangeState, 'hardware_driver/change_state', self._change),
+            node.create_service(GetState, 'hardware_driver/get_state', self._get_state),
+        ]
         for name, mode in MODES.items():
             node.create_service(Trigger, name, lambda _, a, m=mode: self._choose(m, a))
         node.create_service(ReleasePolicy, RELEASE, self._release)
@@ -66,6 +68,12 @@ class Robot:
         """Have a person end the torque."""
         self.lifecycle, self.state = 'inactive', DriverStatus.DISARMED
         self._tell()
+
+    def leave(self) -> None:
+        """Have the driver end, once it has answered."""
+        time.sleep(0.05)
+        for service in self._lifecycle:
+            self.node.destroy_service(service)
 
     def _get_state(self, _request, answer):
         answer.current_state.label = self.lifecycle
@@ -226,6 +234,18 @@ def test_a_driver_that_is_active_already_is_not_configured_again(start, ros_doma
         text, _ = process.communicate(timeout=30)
     assert process.returncode == 1 and robot.transitions == []
     assert 'hardware_driver cannot configure: it is active, not unconfigured' in text
+
+
+def test_a_driver_that_ends_by_the_same_ctrl_c_is_not_waited_for(start, ros_domain, wait_until):
+    process = start(policy='')
+    with listening(ros_domain) as node:
+        robot = Robot(node)
+        wait_until(lambda: robot.state == DriverStatus.ARMED, 20, 'the motors')
+        process.send_signal(signal.SIGINT)
+        wait_until(lambda: 'deactivate' in robot.transitions, 10, 'the way down')
+        robot.leave()
+        text, _ = process.communicate(timeout=20)
+    assert process.returncode == 0 and 'on the way down' not in text, text
 
 
 def test_steps_that_could_not_be_paired_are_told(start, ros_domain, wait_until, tmp_path):
