@@ -248,6 +248,8 @@ def build(with_ros: bool) -> None:
     if _done('build') == key and (ROOT / 'install' / 'setup.bash').exists():
         return
     say('building messages and nodes with colcon into install/')
+    # A node that was renamed or removed would stay: an installation adds files only.
+    shutil.rmtree(ROOT / 'install' / 'h2o_ros' / 'lib' / 'h2o_ros', ignore_errors=True)
     colcon_build(with_ros, '--symlink-install')
     _stamp('build', key)
 
