@@ -1,7 +1,7 @@
 """One update, of whichever algorithm: its own networks, then actor, critics and temperature.
 
 `update` reads and changes nothing but the state and inputs it is given, and draws nothing: the
-batches and the noise come in through inputs.py, for many updates at once, so that the work common
+batches and the noise come in through batch.py, for many updates at once, so that the work common
 to them is done in a few large calls. All networks carry a seed dimension S; seeds never meet.
 
 To add an algorithm NAME, write NAME.py with a `critic_loss`, enter it in METHODS, and in
@@ -15,7 +15,7 @@ file, and knows no new one before. docs/algorithm.md has an example. What it may
   checkpoints and the check of the precision follow. A `learn` steps them, before `critic_loss`.
 - *Another dynamics gap*: h2o.critic_loss_with_gap takes any; `gap` tells it to who asks.
 - *Another target*: `critic_loss` makes y itself; values.next_value is SAC's.
-- *Random numbers*: another field of inputs.Noise with its shape in sampling.py, brought to where
+- *Random numbers*: another field of batch.Noise with its shape in sampler.py, brought to where
   they are used by a field of Inputs.
 - *Nothing that depends on the numbers*: no branches on values and no copies to the processor, so
   that the update compiles as a whole and can be captured on a GPU.

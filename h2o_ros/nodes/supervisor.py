@@ -77,7 +77,7 @@ class Parameters(ShadowLimits):
 
 
 class Supervisor(BaseNode):
-    """Gives the sequence of supervision.py what it needs of the other nodes."""
+    """Gives the sequence of deployment/sequence.py what it needs of the other nodes."""
 
     def __init__(self) -> None:
         super().__init__('supervisor')

@@ -1,7 +1,7 @@
 """Bags, read and written through one small seam.
 
 rosbags (PyPI) is used where it is installed, `rosbag2_py` elsewhere; the files are the same. What
-a killed recorder left behind is read as far as it goes (salvage.py).
+a killed recorder left behind is read as far as it goes (recovery.py).
 """
 
 from __future__ import annotations

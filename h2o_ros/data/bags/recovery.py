@@ -14,11 +14,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from h2o_ros.data.bags.compression import DECOMPRESSORS, FRAME_MAGIC, decompress_partly
-from h2o_ros.data.bags.damage import cut_to_whole_pages, database_size
+from h2o_ros.data.bags.damage import MCAP_MAGIC, cut_to_whole_pages, database_size
 from h2o_ros.data.bags.interface import Raw
 from h2o_ros.errors import BagError
 
-MAGIC = b'\x89MCAP0\r\n'
 FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK = 0x02, 0x03, 0x04, 0x05, 0x06
 
 
@@ -82,11 +81,11 @@ class SalvagedSource:
                 f'{shown}: empty; its recorder was ended before it wrote a first chunk, or it was '
                 'not copied'
             )
-        if not data.startswith(MAGIC):
+        if not data.startswith(MCAP_MAGIC):
             raise BagError(f'{shown}: not an MCAP file, or its start is lost; copy the bag again')
         channels: dict[int, str] = {}
         schemas: dict[int, tuple[str, str, str]] = {}
-        whole = len(MAGIC)
+        whole = len(MCAP_MAGIC)
         try:
             for opcode, body, end in records(data, whole):
                 if opcode == FOOTER:
